@@ -1,0 +1,40 @@
+# The newcomer's commands: `make run` shows the engine on a real database, `make test` tests it on real servers.
+PYTHON  ?= python3
+VENV    := .venv
+BIN     := $(VENV)/bin
+SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+CODE    := engine tests bench demo examples setup.py
+
+.PHONY: build run test bench lint clean
+
+build: $(VENV)/.built
+
+$(VENV)/.built: pyproject.toml setup.py $(SOURCES)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip setuptools cython numpy
+	$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
+	touch $@
+
+# make run [SECONDS=20] [RATE=200] [URL=mysql://user:password@host:3306]
+run: build
+	@$(BIN)/python -m demo.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE)) $(if $(URL),--url '$(URL)')
+
+# Where a server can't be had (status 3) its tests are skipped, and counted as such; otherwise all must run.
+test: build
+	@$(BIN)/python -m tests.servers.install mariadb mysql; status=$$?; \
+	case $$status in 0) require=1;; 3) require=0;; *) exit $$status;; esac; \
+	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest $(ARGS)
+
+bench: build
+	$(BIN)/python -m pytest bench --benchmark-enable $(ARGS)
+
+lint: build
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/cython-lint engine
+	$(BIN)/mypy engine
+
+clean:
+	rm -rf build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks $(VENV)/.built
+	find engine \( -name '*.so' -o -name '*.c' -o -name '*.html' \) -delete
+	find . -path ./$(VENV) -prune -o -name __pycache__ -prune -exec rm -rf {} +

@@ -1,0 +1,410 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The ring in shared memory: the only file that knows its bytes and its memory order.
+ *
+ *   offset  bytes
+ *        0     64  identity   magic, version, header bytes, capacity, ring id, creation time
+ *       64     64  put        bytes published since creation                     written by the writer
+ *      128     64  tail       oldest byte still held; where new readers join     written by the writer
+ *      192     64  put wake   futex word + number of waiters                     readers wait here for put
+ *      256     64  ack wake   futex word + number of waiters                     the writer waits here for ack
+ *      320     64  writer     pid, start time, heartbeat, state
+ *      384   2176  2 notes    what the writer wants to find again after a crash, tied to a put
+ *     2560    512  counters   64 numbers of the writer's stage
+ *     3072   1024  -
+ *     4096  32*768 readers    each: get, ack, owner, name, counters, 2 notes tied to an ack
+ *    28672   4096  -
+ *    32768         data       capacity bytes, mapped twice back to back
+ *
+ * put >= get >= ack for every reader, and put - ack <= capacity. tail is the slowest ack that the writer has seen. All but
+ * get (rollback) only grow; the byte at position p lives at data[p % capacity], and thanks to the second mapping [p, p + n)
+ * is contiguous for every n <= capacity.
+ */
+#ifndef BINLOG_ENGINE_RING_H
+#define BINLOG_ENGINE_RING_H
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#define RING_MAGIC 0x31474E49524C4245ULL /* "EBLRING1" in memory */
+#define RING_VERSION 1u
+#define RING_HEADER_BYTES 32768u
+#define RING_IDENTITY_BYTES 64
+#define RING_READERS 32
+#define RING_NAME_BYTES 64
+#define RING_NOTE_BYTES 1064
+#define RING_READER_NOTE_BYTES 136
+#define RING_COUNTERS 64
+#define RING_READER_COUNTERS 8
+#define RING_NEVER UINT64_MAX
+
+enum { RING_WRITER_NONE = 0, RING_WRITER_LIVE = 1, RING_WRITER_FINISHED = 2 };
+enum { RING_READER_FREE = 0, RING_READER_JOINING = 1, RING_READER_ACTIVE = 2 };
+
+typedef struct {
+    uint64_t at;     /* valid once the sequence it is tied to has reached this; RING_NEVER: not valid */
+    uint64_t serial; /* of two valid notes the higher one counts */
+    uint64_t length;
+    uint8_t bytes[RING_NOTE_BYTES];
+} ring_note_t;
+
+typedef struct {
+    uint64_t at;
+    uint64_t serial;
+    uint64_t length;
+    uint8_t bytes[RING_READER_NOTE_BYTES];
+} ring_reader_note_t;
+
+typedef struct {
+    uint32_t state;
+    uint32_t pid;           /* 0: nobody */
+    uint64_t start_time;    /* of that process, /proc/PID/stat field 22: tells a reused pid apart */
+    uint64_t heartbeat_ns;  /* CLOCK_MONOTONIC */
+    uint8_t reserved[40];
+} ring_owner_t;
+
+typedef struct {
+    uint64_t get; uint8_t pad_get[56];
+    uint64_t ack; uint8_t pad_ack[56];
+    ring_owner_t owner;
+    char name[RING_NAME_BYTES];
+    uint64_t counters[RING_READER_COUNTERS];
+    ring_reader_note_t notes[2];
+    uint64_t joined; /* how many readers this slot has had: a handle to a dropped one must not touch its successor */
+    uint8_t reserved[768 - 5 * 64 - 2 * sizeof(ring_reader_note_t) - 8];
+} ring_slot_t;
+
+typedef struct {
+    uint64_t magic;
+    uint32_t version;
+    uint32_t header_bytes;
+    uint64_t capacity;
+    uint64_t ring_id;     /* random; another incarnation of the same name has another */
+    uint64_t created_ns;  /* CLOCK_REALTIME */
+    uint8_t pad_identity[24];
+    uint64_t put;  uint8_t pad_put[56];
+    uint64_t tail; uint8_t pad_tail[56];
+    uint32_t put_signal, put_waiters; uint8_t pad_put_wake[56];
+    uint32_t ack_signal, ack_waiters; uint8_t pad_ack_wake[56];
+    ring_owner_t writer;
+    ring_note_t notes[2];
+    uint64_t counters[RING_COUNTERS];
+    uint8_t pad_head[1024];
+    ring_slot_t readers[RING_READERS];
+    uint8_t pad_end[4096];
+} ring_header_t;
+
+_Static_assert(sizeof(ring_owner_t) == 64, "an owner fills one cache line");
+_Static_assert(sizeof(ring_slot_t) == 768, "a reader slot is 12 cache lines");
+_Static_assert(offsetof(ring_header_t, put) == 64, "put has its own cache line");
+_Static_assert(offsetof(ring_header_t, tail) == 128, "tail has its own cache line");
+_Static_assert(offsetof(ring_header_t, put_signal) == 192, "put wake has its own cache line");
+_Static_assert(offsetof(ring_header_t, ack_signal) == 256, "ack wake has its own cache line");
+_Static_assert(offsetof(ring_header_t, notes) == 384, "notes follow the writer");
+_Static_assert(offsetof(ring_header_t, counters) == 2560, "counters follow the notes");
+_Static_assert(offsetof(ring_header_t, readers) == 4096, "readers start on a page");
+_Static_assert(sizeof(ring_header_t) == RING_HEADER_BYTES, "data starts on a page");
+
+/* A process's own view of a ring. `claim` and `limit` belong to the writer alone. */
+typedef struct {
+    ring_header_t *header;
+    uint8_t *data;
+    uint64_t capacity;
+    uint64_t claim; /* where the next byte goes; put <= claim */
+    uint64_t limit; /* how far it may go: the slowest ack seen + capacity */
+} ring_t;
+
+/* ---- sequences ------------------------------------------------------------------------------------------------- */
+
+static inline uint64_t ring_put_load_acquire(const ring_t *r) { /* pairs with ring_publish: record bytes are visible */
+    return __atomic_load_n(&r->header->put, __ATOMIC_ACQUIRE);
+}
+static inline uint64_t ring_ack_load_acquire(const ring_slot_t *s) { /* pairs with ring_ack: reads of the bytes are over */
+    return __atomic_load_n(&s->ack, __ATOMIC_ACQUIRE);
+}
+static inline uint64_t ring_get_load_relaxed(const ring_slot_t *s) { return __atomic_load_n(&s->get, __ATOMIC_RELAXED); }
+static inline void ring_get_store_relaxed(ring_slot_t *s, uint64_t get) { /* only its own reader and watchers look at it */
+    __atomic_store_n(&s->get, get, __ATOMIC_RELAXED);
+}
+static inline uint64_t ring_tail_load_acquire(const ring_t *r) { return __atomic_load_n(&r->header->tail, __ATOMIC_ACQUIRE); }
+static inline uint32_t ring_state_load_acquire(const ring_owner_t *o) { return __atomic_load_n(&o->state, __ATOMIC_ACQUIRE); }
+static inline void ring_state_store_release(ring_owner_t *o, uint32_t state) { __atomic_store_n(&o->state, state, __ATOMIC_RELEASE); }
+
+static inline void ring_magic_store_release(ring_header_t *h) { /* last of all: who sees the magic sees a whole header */
+    __atomic_store_n(&h->magic, RING_MAGIC, __ATOMIC_RELEASE);
+}
+
+/* A death between the two stores leaves a pair that fits no process: it counts as dead, as it should. */
+static inline void ring_owner_store_relaxed(ring_owner_t *o, uint32_t pid, uint64_t start_time) {
+    __atomic_store_n(&o->start_time, start_time, __ATOMIC_RELAXED);
+    __atomic_store_n(&o->pid, pid, __ATOMIC_RELAXED);
+}
+static inline uint32_t ring_pid_load_relaxed(const ring_owner_t *o) { return __atomic_load_n(&o->pid, __ATOMIC_RELAXED); }
+static inline uint64_t ring_start_time_load_relaxed(const ring_owner_t *o) { return __atomic_load_n(&o->start_time, __ATOMIC_RELAXED); }
+static inline uint64_t ring_heartbeat_load_relaxed(const ring_owner_t *o) { return __atomic_load_n(&o->heartbeat_ns, __ATOMIC_RELAXED); }
+static inline void ring_heartbeat_store_relaxed(ring_owner_t *o, uint64_t now_ns) { __atomic_store_n(&o->heartbeat_ns, now_ns, __ATOMIC_RELAXED); }
+
+/* Never lowers it: a joining reader shows an ack from before for a moment, and bytes below tail may be gone already. */
+static inline void ring_tail_raise(ring_header_t *h, uint64_t to) {
+    uint64_t tail = __atomic_load_n(&h->tail, __ATOMIC_RELAXED);
+    while (tail < to && !__atomic_compare_exchange_n(&h->tail, &tail, to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {}
+}
+
+/* ---- waking ---------------------------------------------------------------------------------------------------- */
+
+static inline void ring_wake(uint32_t *signal, uint32_t *waiters) {
+    /* Dekker with ring_wait_*: the sequence was stored before this fence, the waiter counted itself before it looked. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    if (__atomic_load_n(waiters, __ATOMIC_RELAXED) != 0) {
+        __atomic_fetch_add(signal, 1, __ATOMIC_RELEASE);
+        syscall(SYS_futex, signal, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+    }
+}
+static inline uint32_t ring_signal_load_acquire(const uint32_t *signal) { return __atomic_load_n(signal, __ATOMIC_ACQUIRE); }
+static inline void ring_waiters_add(uint32_t *waiters, int32_t n) {
+    __atomic_fetch_add(waiters, (uint32_t)n, __ATOMIC_SEQ_CST);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the one in ring_wake; the add alone doesn't hold later loads back (ARM) */
+}
+
+/* ---- writer ---------------------------------------------------------------------------------------------------- */
+
+/* Slowest ack of the active readers, or tail while there is none: what is put waits for the first reader. */
+static inline uint64_t ring_slowest_ack(const ring_t *r) {
+    uint64_t slowest = RING_NEVER;
+    for (int i = 0; i < RING_READERS; i++) {
+        const ring_slot_t *s = &r->header->readers[i];
+        if (ring_state_load_acquire(&s->owner) == RING_READER_ACTIVE) {
+            uint64_t ack = ring_ack_load_acquire(s);
+            if (ack < slowest) slowest = ack;
+        }
+    }
+    return slowest == RING_NEVER ? ring_tail_load_acquire(r) : slowest;
+}
+
+/* Looks how far the readers are. A reader that joins meanwhile either is seen by the second look, or sees the new tail
+ * and joins there (the fences pair with the one in ring_join). */
+static inline void ring_refresh_limit(ring_t *r) {
+    uint64_t slowest = ring_slowest_ack(r);
+    ring_tail_raise(r->header, slowest);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    uint64_t again = ring_slowest_ack(r);
+    r->limit = (again < slowest ? again : slowest) + r->capacity;
+}
+
+/* n writable contiguous bytes at the claim, or NULL: the ring is full. Claims nothing yet. */
+static inline uint8_t *ring_room(ring_t *r, uint64_t n) {
+    if (__builtin_expect(r->claim + n > r->limit, 0)) {
+        ring_refresh_limit(r);
+        if (r->claim + n > r->limit) return NULL;
+    }
+    return r->data + r->claim % r->capacity;
+}
+/* Takes n bytes of that room; invisible to readers until ring_publish. */
+static inline void ring_claim(ring_t *r, uint64_t n) { r->claim += n; }
+
+/* Makes everything claimed visible. Pairs with ring_put_load_acquire. */
+static inline void ring_publish(ring_t *r) {
+    __atomic_store_n(&r->header->put, r->claim, __ATOMIC_RELEASE);
+    ring_wake(&r->header->put_signal, &r->header->put_waiters);
+}
+
+/* ---- notes: found again after a crash exactly as they were when the sequence they are tied to was stored --------- */
+
+#define RING_NOTE_FUNCTIONS(PREFIX, NOTE, BYTES)                                                                        \
+    static inline NOTE *PREFIX##_valid(NOTE notes[2], uint64_t sequence) {                                              \
+        NOTE *found = NULL;                                                                                             \
+        for (int i = 0; i < 2; i++) {                                                                                   \
+            uint64_t at = __atomic_load_n(&notes[i].at, __ATOMIC_ACQUIRE);                                              \
+            if (at <= sequence && at != RING_NEVER && (!found || notes[i].serial > found->serial)) found = &notes[i];   \
+        }                                                                                                               \
+        return found;                                                                                                   \
+    }                                                                                                                   \
+    /* Writes the note that becomes valid when the sequence, now `sequence`, reaches `at`. */                           \
+    static inline void PREFIX##_write(NOTE notes[2], uint64_t sequence, uint64_t at, const void *bytes, uint64_t n) {   \
+        NOTE *valid = PREFIX##_valid(notes, sequence);                                                                  \
+        NOTE *free_one = valid == &notes[0] ? &notes[1] : &notes[0];                                                    \
+        __atomic_store_n(&free_one->at, RING_NEVER, __ATOMIC_RELEASE);                                                  \
+        __atomic_thread_fence(__ATOMIC_RELEASE);                                                                        \
+        free_one->serial = valid ? valid->serial + 1 : 1;                                                               \
+        free_one->length = n;                                                                                           \
+        memcpy(free_one->bytes, bytes, n);                                                                              \
+        __atomic_store_n(&free_one->at, at, __ATOMIC_RELEASE);                                                          \
+    }                                                                                                                   \
+    /* A copy of the valid note for a bystander, whom the writer doesn't wait for: a seqlock over at and serial.        \
+     * Returns its length, -1: there is none. */                                                                       \
+    static inline int64_t PREFIX##_read(NOTE notes[2], const uint64_t *sequence, uint8_t *out) {                        \
+        for (;;) {                                                                                                      \
+            uint64_t now = __atomic_load_n(sequence, __ATOMIC_ACQUIRE);                                                 \
+            const NOTE *note = PREFIX##_valid(notes, now);                                                              \
+            if (note) {                                                                                                 \
+                uint64_t at = __atomic_load_n(&note->at, __ATOMIC_ACQUIRE);                                             \
+                uint64_t serial = note->serial, n = note->length;                                                       \
+                if (n <= BYTES) memcpy(out, note->bytes, n);                                                            \
+                __atomic_thread_fence(__ATOMIC_ACQUIRE); /* pairs with the fence in write */                            \
+                if (at <= now && __atomic_load_n(&note->at, __ATOMIC_RELAXED) == at && note->serial == serial)          \
+                    return n <= BYTES ? (int64_t)n : -1;                                                                \
+            } else if (__atomic_load_n(sequence, __ATOMIC_ACQUIRE) == now) {                                            \
+                return -1;                                                                                              \
+            }                                                                                                           \
+        }                                                                                                               \
+    }                                                                                                                   \
+    /* After a death: a note for a sequence that was never reached must not become valid later. */                      \
+    static inline void PREFIX##_forget_unreached(NOTE notes[2], uint64_t sequence) {                                    \
+        for (int i = 0; i < 2; i++)                                                                                     \
+            if (notes[i].at > sequence) __atomic_store_n(&notes[i].at, RING_NEVER, __ATOMIC_RELEASE);                   \
+    }
+
+RING_NOTE_FUNCTIONS(ring_note, ring_note_t, RING_NOTE_BYTES)
+RING_NOTE_FUNCTIONS(ring_reader_note, ring_reader_note_t, RING_READER_NOTE_BYTES)
+
+/* ---- readers --------------------------------------------------------------------------------------------------- */
+
+/* Everything before `ack` may be overwritten. Pairs with ring_ack_load_acquire. */
+static inline void ring_ack(ring_t *r, ring_slot_t *s, uint64_t ack) {
+    __atomic_store_n(&s->ack, ack, __ATOMIC_RELEASE);
+    ring_wake(&r->header->ack_signal, &r->header->ack_waiters);
+}
+
+/* Takes a free slot and joins at the oldest record still held, or, if latest, at put. Returns the slot's number or -1. */
+static inline int ring_join(ring_t *r, const char *name, int latest) {
+    for (int i = 0; i < RING_READERS; i++) {
+        ring_slot_t *s = &r->header->readers[i];
+        uint32_t expected = RING_READER_FREE;
+        if (!__atomic_compare_exchange_n(&s->owner.state, &expected, RING_READER_JOINING, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+            continue;
+        memset(s->name, 0, sizeof s->name);
+        strncpy(s->name, name, sizeof s->name - 1);
+        memset(s->counters, 0, sizeof s->counters);
+        s->notes[0].at = s->notes[1].at = RING_NEVER;
+        s->joined++;
+        s->owner.pid = 0;
+        uint64_t from = latest ? ring_put_load_acquire(r) : ring_tail_load_acquire(r);
+        for (;;) {
+            ring_get_store_relaxed(s, from);
+            __atomic_store_n(&s->ack, from, __ATOMIC_RELEASE);
+            ring_state_store_release(&s->owner, RING_READER_ACTIVE);
+            __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in ring_refresh_limit */
+            uint64_t tail = ring_tail_load_acquire(r);
+            if (tail <= from) return i;
+            from = tail; /* the writer moved on before it saw this reader */
+        }
+    }
+    return -1;
+}
+
+/* Gives the slot back. What the reader has acked stays acked, even if it was the last one. */
+static inline void ring_leave(ring_t *r, ring_slot_t *s) {
+    ring_tail_raise(r->header, ring_slowest_ack(r));
+    ring_owner_store_relaxed(&s->owner, 0, 0);
+    ring_state_store_release(&s->owner, RING_READER_FREE);
+    ring_wake(&r->header->ack_signal, &r->header->ack_waiters); /* it may have been the slowest */
+}
+
+/* ---- waiting: spins a little, then sleeps on the futex -------------------------------------------------------------
+ *
+ * They answer 1: what was waited for is there, 0: time is up (or nothing more will come), -1: a signal came in between.
+ * A process killed while it sleeps leaves its count in `waiters`: it costs later publishers a system call each, nothing else.
+ */
+
+#define RING_WAIT_ANY 128 /* FUTEX_WAITV takes no more */
+#define RING_POLL_NS 1000000 /* pause between looks where the kernel has no FUTEX_WAITV (before 5.16) */
+#define RING_LONGEST_WAIT_NS (INT64_C(1) << 61)
+
+typedef struct { uint64_t seen, address; uint32_t flags, reserved; } ring_waitv_t; /* struct futex_waitv */
+_Static_assert(sizeof(ring_waitv_t) == 24, "as the kernel has it");
+
+static inline int64_t ring_now_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
+}
+static inline struct timespec ring_timespec(int64_t ns) {
+    return (struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000};
+}
+static inline void ring_pause(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+/* 0 or errno; EAGAIN: the signal is no longer `seen`. */
+static inline int ring_futex_wait(const uint32_t *signal, uint32_t seen, int64_t timeout_ns) {
+    struct timespec t = ring_timespec(timeout_ns);
+    return syscall(SYS_futex, signal, FUTEX_WAIT, seen, &t, NULL, 0) == 0 ? 0 : errno;
+}
+static inline int64_t ring_deadline(int64_t now_ns, int64_t timeout_ns) {
+    return now_ns + (timeout_ns < 0 ? 0 : timeout_ns > RING_LONGEST_WAIT_NS ? RING_LONGEST_WAIT_NS : timeout_ns);
+}
+static inline int ring_finished(const ring_t *r) { return ring_state_load_acquire(&r->header->writer) == RING_WRITER_FINISHED; }
+
+/* CONDITION is looked at until it holds; END, looked at after it, ends the wait early. */
+#define RING_WAIT_FUNCTION(NAME, SIDE, CONDITION, END)                                                                  \
+    static inline int NAME(ring_t *r, uint64_t n, int64_t timeout_ns, int64_t spin_ns) {                                \
+        if (CONDITION) return 1;                                                                                        \
+        int64_t now = ring_now_ns(), deadline = ring_deadline(now, timeout_ns);                                         \
+        int64_t spin_end = deadline - now < spin_ns ? deadline : now + spin_ns;                                         \
+        for (; now < spin_end; now = ring_now_ns()) {                                                                   \
+            for (int i = 0; i < 16; i++) ring_pause();                                                                  \
+            if (CONDITION) return 1;                                                                                    \
+        }                                                                                                               \
+        int found;                                                                                                      \
+        ring_waiters_add(&r->header->SIDE##_waiters, 1);                                                                \
+        for (;;) {                                                                                                      \
+            uint32_t seen = ring_signal_load_acquire(&r->header->SIDE##_signal); /* before the look */                  \
+            if ((found = (CONDITION))) break;                                                                           \
+            if (END) { found = (CONDITION); break; } /* the last record came just before the end */                     \
+            if ((now = ring_now_ns()) >= deadline) break;                                                               \
+            if (ring_futex_wait(&r->header->SIDE##_signal, seen, deadline - now) == EINTR) { found = -1; break; }       \
+        }                                                                                                               \
+        ring_waiters_add(&r->header->SIDE##_waiters, -1);                                                               \
+        return found;                                                                                                   \
+    }
+/* A reader's wait until put passes n; a finished writer ends it. */
+RING_WAIT_FUNCTION(ring_wait_put, put, ring_put_load_acquire(r) > n, ring_finished(r))
+/* The writer's wait for n bytes of room. What is claimed but not published only the writer can move: publish first. */
+RING_WAIT_FUNCTION(ring_wait_room, ack, ring_room(r, n) != NULL, 0)
+
+/* Waits until put passes its sequence in any of n <= RING_WAIT_ANY rings, or one more writer finishes. */
+static inline int ring_wait_any(ring_t *const *rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) {
+    ring_waitv_t waits[RING_WAIT_ANY];
+    int64_t now = ring_now_ns(), deadline = ring_deadline(now, timeout_ns);
+    int64_t spin_end = deadline - now < spin_ns ? deadline : now + spin_ns;
+    int found = 0, finished_before = 0;
+    for (int i = 0; i < n; i++) finished_before += ring_finished(rings[i]);
+    for (; now < spin_end; now = ring_now_ns()) {
+        for (int i = 0; i < n; i++)
+            if (ring_put_load_acquire(rings[i]) > sequences[i]) return 1;
+        for (int i = 0; i < 16; i++) ring_pause();
+    }
+    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i]->header->put_waiters, 1);
+    for (;;) {
+        int sleeping = 0, finished = 0;
+        for (int i = 0; i < n; i++) {
+            uint32_t *signal = &rings[i]->header->put_signal;
+            uint32_t seen = ring_signal_load_acquire(signal); /* before the look */
+            int over = ring_finished(rings[i]);
+            if (ring_put_load_acquire(rings[i]) > sequences[i]) found = 1;
+            finished += over;
+            if (!over) waits[sleeping++] = (ring_waitv_t){seen, (uint64_t)(uintptr_t)signal, 2 /* FUTEX2_SIZE_U32 */, 0};
+        }
+        if (found || finished > finished_before || sleeping == 0 || (now = ring_now_ns()) >= deadline) break;
+        struct timespec t = ring_timespec(deadline);
+        int failed = syscall(449 /* futex_waitv */, waits, sleeping, 0, &t, CLOCK_MONOTONIC) >= 0 ? 0 : errno;
+        if (failed == ENOSYS || failed == EPERM) {
+            t = ring_timespec(deadline - now < RING_POLL_NS ? deadline - now : RING_POLL_NS);
+            failed = nanosleep(&t, NULL) == 0 ? 0 : errno;
+        }
+        if (failed == EINTR) { found = -1; break; }
+    }
+    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i]->header->put_waiters, -1);
+    return found;
+}
+
+#endif

@@ -1,0 +1,91 @@
+"""`binlog-engine status` and `top`: what a running engine does, read from outside, also when a stage hangs."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+
+from engine.config import load_config
+from engine.errors import EngineError
+
+ConfigArgument = Annotated[Path, typer.Argument(help="The config file of the running engine.")]
+_STYLES = {"running": "green", "starting": "yellow", "restarting": "yellow", "failed": "bold red"}
+
+
+def status(
+    config: ConfigArgument = Path("conf/engine.toml"),
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> None:
+    """Show the stages, positions, lags and rates of the engine that runs on this config."""
+    from engine.observe import observe
+
+    seen = observe(load_config(config))
+    if json:
+        print(jsonlib.dumps(seen))
+    else:
+        Console().print(_tables(seen, None, 0.0))
+    if not seen["running"]:
+        raise typer.Exit(1)
+
+
+def top(config: ConfigArgument = Path("conf/engine.toml")) -> None:
+    """The same, live, with rates, until Ctrl-C."""
+    from engine.observe import observe
+
+    settings = load_config(config)
+    before, before_at = observe(settings), time.monotonic()
+    if not before["running"]:
+        raise EngineError("no engine runs on this config", config=config, remedy=f"binlog-engine run {config}")
+    try:
+        with Live(_tables(before, None, 0.0), screen=True) as live:
+            while True:
+                time.sleep(1)
+                now, now_at = observe(settings), time.monotonic()
+                live.update(_tables(now, before, now_at - before_at))
+                before, before_at = now, now_at
+    except KeyboardInterrupt:
+        pass
+
+
+def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float) -> Group:
+    stages = Table("stage", "state", "pid", "restarts", "error", title=None if seen["running"] else "not running")
+    for child in seen["stages"]:
+        stages.add_row(
+            child["title"], f"[{_STYLES.get(child['state'], 'dim')}]{child['state']}[/]", str(child["pid"] or "-"),
+            str(child["restarts"]), child["error"],
+        )  # fmt: skip
+    sources = Table("source", "position", "rows", "rows/s", "binlog MB", "ring held", "behind")
+    for name, source in seen["sources"].items():
+        old = before["sources"].get(name) if before else None
+        sources.add_row(
+            name, source["position"], f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
+            f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["behind_s"]),
+        )  # fmt: skip
+    consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "session")
+    for key, consumer in seen["consumers"].items():
+        old = before["consumers"].get(key) if before else None
+        consumers.add_row(
+            consumer["destination"], consumer["consumer"], str(consumer["partition"]), f"{consumer['rows_acked']:,}",
+            _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
+            _size(consumer["unsent_bytes"]), "yes" if consumer["connected"] else "-",
+        )  # fmt: skip
+    return Group(stages, sources, consumers)
+
+
+def _rate(now: int, before: int | None, seconds: float) -> str:
+    return f"{(now - before) / seconds:,.0f}" if before is not None and seconds else ""
+
+
+def _size(n: int) -> str:
+    return f"{n / 2**20:,.1f} MiB"
+
+
+def _age(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.1f} s"

@@ -1,0 +1,46 @@
+"""`binlog-engine tail DESTINATION`: a consumer that prints what it gets and acks it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+import engine
+from engine.cli.show import json_line, text_line
+from engine.client.change import Change, Ddl
+
+_WAIT_MS = 500
+_BATCH_ROWS = 1000
+
+
+def tail(
+    destination: Annotated[str, typer.Argument(help="The destination to read.")],
+    server: Annotated[str, typer.Option(help="Where the engine listens.")] = "tcp://127.0.0.1:7411",
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    consumer: Annotated[str, typer.Option(help="The consumer to be; its position moves.")] = "default",
+    max: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
+    idle_exit: Annotated[float | None, typer.Option(help="End with 0 after so many seconds without a change.")] = None,
+    transactions: Annotated[bool, typer.Option("--transactions", help="Print begin and commit too.")] = False,
+) -> None:
+    """Print the changes of a destination as they come, one a line, acked."""
+    line = json_line if json else text_line
+    printed = 0
+    last_change = time.monotonic()
+    with engine.connect(server, consumer=consumer, destination=destination, prefetch=0) as stream:
+        while max is None or printed < max:
+            rows = _BATCH_ROWS if max is None else min(_BATCH_ROWS, max - printed)
+            batch = stream.get(wait_ms=_WAIT_MS, rows=rows)
+            if batch is not None:
+                for event in batch.events():
+                    if isinstance(event, Change):
+                        printed += 1
+                    if transactions or isinstance(event, (Change, Ddl)):
+                        print(line(event))
+                sys.stdout.flush()
+                batch.ack()
+                last_change = time.monotonic()
+            if idle_exit is not None and time.monotonic() - last_change >= idle_exit:
+                return

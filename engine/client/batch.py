@@ -1,0 +1,118 @@
+"""A batch: what a consumer gets, reads in one of four ways, and acks or rolls back as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from engine.client.change import Change, ChangeReader, Item, Record, Row
+from engine.schema import TableSchema
+from engine.wire import BatchHead
+
+if TYPE_CHECKING:
+    import pyarrow
+
+_FRAGMENT_HEAD = re.compile(rb"\x9d\xce.{4}\xcc\x09\xcd", re.DOTALL)  # the beginning of a record of kind 9
+
+
+class Batch:
+    """Changes of one partition, in order. `len(batch)` is their number; it is true even when it holds none.
+
+    Decoding is lazy and may be done again. The bytes stay in memory for as long as the batch, or a change of it, does.
+    """
+
+    __slots__ = ("_consumed", "_ddl", "_head", "_reader", "_records", "_transactions", "again", "durable")
+
+    def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: tuple[bool, bool]) -> None:
+        self._head = head
+        self._records = records
+        self._reader = reader  # stands at the batch's first record and never moves: each reading forks it
+        self._consumed: ChangeReader | None = None  # stands behind the last record, once a reading has come that far
+        self._ddl, self._transactions = marks
+        self.durable = False  # the server has said that the ack is kept
+        self.again = False  # the server has said that the batch had been acked before
+
+    @property
+    def number(self) -> int:
+        """The batch's number in this session, from 1."""
+        return self._head.batch
+
+    @property
+    def partition(self) -> int:
+        return self._head.partition
+
+    @property
+    def open(self) -> bool:
+        """The batch ends inside a transaction, which is larger than the batch limits: the next one goes on with it."""
+        return self._head.open
+
+    @property
+    def raw(self) -> memoryview:
+        """The bytes of the records, as they were in the engine's ring: a msgpack stream."""
+        return self._records
+
+    def __len__(self) -> int:
+        return self._head.rows
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[Any]:
+        """Changes; also Ddl, Begin and Commit where `connect` was asked for them (ddl=True, transactions=True).
+
+        A change that came in fragments belongs to the batch of its last fragment.
+        """
+        return self.read(ddl=self._ddl, transactions=self._transactions)
+
+    def read(self, *, ddl: bool = True, transactions: bool = True) -> Iterator[Item]:
+        """As iteration, with DDL and transaction marks or without, whatever `connect` was asked for."""
+        reader = self._fork()
+        yield from reader.read(self._records, ddl=ddl, transactions=transactions)
+        self._consumed = reader
+
+    def rows(self) -> list[tuple[str, TableSchema, Row | None, Row | None]]:
+        """(op, table, before, after) of each change, rows as tuples in column order; about twice as fast as iteration.
+
+        A column that the row image doesn't hold is `engine.ABSENT`.
+        """
+        reader = self._fork()
+        rows = reader.rows(self._records)
+        self._consumed = reader
+        return rows
+
+    def records(self) -> list[Record]:
+        """All records with their 13 fields (docs/protocol.md, Record), heartbeats, schemas and fragments too."""
+        return list(self._reader.raw(self._records))
+
+    def arrow(self, image: str = "after") -> dict[TableSchema, pyarrow.Table]:
+        """One Arrow table per table version; see `engine.client.arrow`.
+
+        Raises:
+            EngineError: pyarrow isn't installed.
+        """
+        from engine.client.arrow import to_tables
+
+        return to_tables(self.read(ddl=False, transactions=False), image)
+
+    def changes(self) -> list[Change]:
+        """All changes at once, without DDL and marks."""
+        return list(self.read(ddl=False, transactions=False))  # type: ignore[arg-type]
+
+    def _fork(self) -> ChangeReader:
+        return self._reader.at(self._reader.gtids, self._reader.partial)
+
+    def partial_after(self) -> dict[int, Any]:
+        """What the next batch of the partition has to go on with: changes of which only the first fragments have come."""
+        if not self.open:
+            return {}
+        if self._consumed is None:
+            if not _FRAGMENT_HEAD.search(self._records):  # much faster than reading it
+                return self._reader.partial
+            deque(self.read(), maxlen=0)
+        assert self._consumed is not None
+        return self._consumed.partial
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.number} partition={self.partition} changes={len(self)} open={self.open}>"

@@ -1,0 +1,515 @@
+"""Record bytes to changes: what `for change in batch`, `tail` and `decode` hand out.
+
+    records ─▶ ChangeReader ─▶ Change | Ddl | Begin | Commit
+                 knows sources and table keys, follows transactions, joins fragments
+
+Runs on msgpack alone, so that a consumer needs none of the engine's extensions. A row costs one tuple (made by msgpack)
+and one Change that points to it; everything else about it is made when it is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import msgpack
+
+from engine.errors import ProtocolError
+from engine.position import Identity, join_file_name
+from engine.record import ABSENT, CHANGES, FIELDS, KEY_CHANGED, OPS, SPLIT, Kind
+from engine.schema import TableSchema
+
+Row = tuple[Any, ...]
+Record = tuple[Any, ...]
+
+# Fields of a record by place (docs/protocol.md, Record).
+_KIND, _FLAGS, _SOURCE, _TABLE, _TIME, _FILE, _START, _EVENT, _ROW = range(1, 10)
+_BEFORE, _AFTER = 11, 12
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_OP_OF: Final = ("", *(OPS[kind] for kind in (Kind.INSERT, Kind.UPDATE, Kind.DELETE)))  # by kind; faster than a dict
+_LAST_CHANGE: Final = int(max(CHANGES))
+_FRAGMENT: Final = int(Kind.FRAGMENT)
+_END: Final = 255  # kind of the sentinel that `_unpack` puts behind the last record
+_SENTINEL: Final = msgpack.packb((0, _END))
+
+
+class SourceName(NamedTuple):
+    """What a source number stands for: the source's name in the config, and the base name of its binlog files."""
+
+    name: str
+    binlog: str
+
+
+class TableView:
+    """A table version, ready to turn rows into dicts. sparse: rows may lack columns (binlog_row_image isn't FULL)."""
+
+    __slots__ = ("floats", "names", "primary_key", "schema", "sparse")
+
+    def __init__(self, schema: TableSchema, sparse: bool) -> None:
+        self.schema = schema
+        self.names = tuple(column.name for column in schema.columns)
+        self.primary_key = schema.primary_key
+        self.floats = frozenset(c.name for c in schema.columns if c.type.startswith(("float", "vector")))
+        self.sparse = sparse
+
+    def row_dict(self, row: Row) -> dict[str, Any]:
+        """Column name → value; columns that the row image doesn't hold are left out."""
+        try:
+            if self.sparse:
+                return {name: value for name, value in zip(self.names, row, strict=True) if value is not ABSENT}
+            return dict(zip(self.names, row, strict=True))
+        except ValueError:
+            raise ProtocolError(
+                "a row doesn't fit its table key", table=self.schema.name, columns=len(self.names), values=len(row)
+            ) from None
+
+
+class _Placed:
+    """What all that has a place in a binlog says about it; the fields are read from the record when asked for."""
+
+    __slots__ = ("_of", "_record", "gtid")
+
+    _record: Record
+    _of: SourceName
+    gtid: str | None
+
+    @property
+    def source(self) -> str:
+        """The source's name in the engine's config."""
+        return self._of.name
+
+    @property
+    def timestamp(self) -> datetime:
+        """Commit time, aware, in UTC."""
+        return _EPOCH + timedelta(microseconds=self._record[_TIME])
+
+    @property
+    def position(self) -> str:
+        """Where its transaction begins: `binlog.000012:1234`."""
+        record = self._record
+        return f"{join_file_name(self._of.binlog, record[_FILE])}:{record[_START]}"
+
+    @property
+    def identity(self) -> Identity:
+        """Names the change for ever within its source, and grows; when the change comes again it is the same."""
+        record = self._record
+        return Identity(record[_FILE], record[_START], record[_EVENT], record[_ROW])
+
+    def _place(self) -> dict[str, Any]:
+        ts = self.timestamp.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        return {"ts": ts, "position": self.position, "gtid": self.gtid}
+
+
+class Change(_Placed):
+    """One row inserted, updated or deleted."""
+
+    __slots__ = ("_after", "_before", "_table")
+
+    def __init__(self, record: Record, table: TableView, of: SourceName, gtid: str | None) -> None:
+        self._record = record
+        self._table = table
+        self._of = of
+        self.gtid = gtid
+
+    @property
+    def op(self) -> str:
+        """`insert`, `update` or `delete`."""
+        return _OP_OF[self._record[_KIND]]
+
+    @property
+    def schema(self) -> str:
+        """The database."""
+        return self._table.schema.schema
+
+    @property
+    def table(self) -> str:
+        return self._table.schema.table
+
+    @property
+    def columns(self) -> TableSchema:
+        """The table version that the row belongs to: columns with their types, and the primary key."""
+        return self._table.schema
+
+    @property
+    def before(self) -> dict[str, Any] | None:
+        """The row before, column name → value; None for an insert. Columns not in the row image are not in the dict."""
+        try:
+            return self._before
+        except AttributeError:
+            row = self._record[_BEFORE]
+            self._before: dict[str, Any] | None = None if row is None else self._table.row_dict(row)
+            return self._before
+
+    @property
+    def after(self) -> dict[str, Any] | None:
+        """The row after, column name → value; None for a delete. Columns not in the row image are not in the dict."""
+        try:
+            return self._after
+        except AttributeError:
+            row = self._record[_AFTER]
+            self._after: dict[str, Any] | None = None if row is None else self._table.row_dict(row)
+            return self._after
+
+    @property
+    def key(self) -> Row:
+        """Values of the primary-key columns, of the row before for a delete, else after; () without a primary key."""
+        before, after = self._record[_BEFORE], self._record[_AFTER]
+        if after is None or before is None:
+            row = before if after is None else after
+            return tuple(row[column] for column in self._table.primary_key)
+        return tuple(before[column] if after[column] is ABSENT else after[column] for column in self._table.primary_key)
+
+    @property
+    def key_changed(self) -> bool:
+        """An update after which the primary key is another one."""
+        return bool(self._record[_FLAGS] & KEY_CHANGED)
+
+    @property
+    def split(self) -> bool:
+        """Half of such an update: its delete and its insert are in two partitions."""
+        return bool(self._record[_FLAGS] & SPLIT)
+
+    def to_json(self) -> dict[str, Any]:
+        """What `--json` prints: bytes as {"base64": ...}, float32 by its shortest digits, absent columns left out."""
+        floats = self._table.floats
+        return {
+            "op": self.op,
+            "source": self.source,
+            "schema": self.schema,
+            "table": self.table,
+            "before": _json_row(self.before, floats),
+            "after": _json_row(self.after, floats),
+            **self._place(),
+        }
+
+    def __repr__(self) -> str:
+        return f"<Change {self.op} {self._table.schema.name} key={self.key} position={self.position}>"
+
+
+class Ddl(_Placed):
+    """A statement that changes the shape of tables. schema: the default database; tables: (schema, table) it names."""
+
+    __slots__ = ("schema", "sql", "tables")
+
+    op = "ddl"
+
+    def __init__(self, record: Record, of: SourceName) -> None:
+        self._record = record
+        self._of = of
+        schema, sql, gtid, tables = record[_AFTER]
+        self.schema: str | None = schema
+        self.sql: str = sql
+        self.gtid = gtid
+        self.tables: tuple[tuple[str, str], ...] = tuple((table[0], table[1]) for table in tables)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": self.op, "source": self.source, "schema": self.schema, "sql": self.sql, **self._place()}
+
+    def __repr__(self) -> str:
+        return f"<Ddl {self.sql!r} position={self.position}>"
+
+
+class Begin(_Placed):
+    """A transaction begins."""
+
+    __slots__ = ()
+
+    op = "begin"
+
+    def __init__(self, record: Record, of: SourceName) -> None:
+        self._record = record
+        self._of = of
+        self.gtid = record[_AFTER][0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": self.op, "source": self.source, **self._place()}
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} gtid={self.gtid} position={self.position}>"
+
+
+class Commit(Begin):
+    """A transaction ends. xid: InnoDB's number of it, None for other engines."""
+
+    __slots__ = ()
+
+    op = "commit"
+
+    @property
+    def xid(self) -> int | None:
+        return self._record[_AFTER][1]
+
+
+Item = Change | Ddl | Begin | Commit
+
+
+def json_line(item: Item) -> str:
+    """One line of `--json`, without the line's end."""
+    return json.dumps(item.to_json(), ensure_ascii=False, separators=(",", ":"))
+
+
+def _json_row(row: dict[str, Any] | None, floats: frozenset[str]) -> dict[str, Any] | None:
+    if row is None:
+        return None
+    shown = {
+        name: {"base64": b64encode(value).decode()} if type(value) is bytes else value for name, value in row.items()
+    }
+    for name in floats & shown.keys():
+        value = shown[name]
+        if type(value) is float:
+            shown[name] = _shortest_float32(value)
+        elif type(value) is tuple:
+            shown[name] = [_shortest_float32(part) for part in value]
+    return shown
+
+
+_FLOAT32 = struct.Struct("f")
+
+
+def _shortest_float32(value: float) -> float:
+    """1.100000023841858, which a FLOAT column of 1.1 holds, → 1.1: the shortest that is the same float32."""
+    packed = _FLOAT32.pack(value)
+    for digits in range(6, 9):
+        short = float(f"{value:.{digits}g}")
+        try:
+            if _FLOAT32.pack(short) == packed:
+                return short
+        except OverflowError:  # rounded up beyond the largest float32
+            continue
+    return value
+
+
+class _Partial:
+    """A change that has come in part: fragments 0 … so far."""
+
+    __slots__ = ("count", "identity", "parts", "total_bytes")
+
+    def __init__(self, identity: Record, count: int, total_bytes: int, parts: tuple[bytes, ...] = ()) -> None:
+        self.identity = identity
+        self.count = count
+        self.total_bytes = total_bytes
+        self.parts = parts
+
+
+class _Tables:
+    """Table keys that have been learned. Shared by all readers of a session."""
+
+    def __init__(self) -> None:
+        self.views: dict[int, TableView] = {}
+        self.sparse = False
+
+    def learn(self, key: int, body: dict[str, Any]) -> None:
+        try:
+            self.views[key] = TableView(TableSchema.from_map(body), self.sparse)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ProtocolError("a schema record can't be read", table_key=key, error=repr(error)) from None
+
+    def ext_hook(self, code: int, data: bytes) -> Any:
+        """msgpack calls this for each absent column; from the first one on, rows are looked through for them."""
+        if code != ABSENT.code:
+            return msgpack.ExtType(code, data)
+        if not self.sparse:
+            self.sparse = True
+            for view in self.views.values():
+                view.sparse = True
+        return ABSENT
+
+
+class ChangeReader:
+    """Turns records into changes; learns schema records as they come.
+
+    One reader follows one stream of records in order (`decode`, `tail`); `at` makes one for another place of the same
+    stream, which shares what has been learned of sources and tables.
+
+    Args:
+        sources: source number → (name, base name of its binlog files); may grow later through the attribute.
+    """
+
+    def __init__(self, sources: Mapping[int, tuple[str, str]]) -> None:
+        self.sources: dict[int, SourceName] = {number: SourceName(*about) for number, about in sources.items()}
+        self.gtids: dict[int, str | None] = {}  # of the transaction that is open, per source number
+        self.partial: dict[int, _Partial] = {}  # the change that has come in part, per source number
+        self._tables = _Tables()
+
+    def at(self, gtids: Mapping[int, str | None], partial: Mapping[int, _Partial]) -> ChangeReader:
+        """A reader for the place where these transactions are open and these changes have come in part."""
+        reader = object.__new__(ChangeReader)
+        reader.sources = self.sources
+        reader.gtids = dict(gtids)
+        reader.partial = dict(partial)
+        reader._tables = self._tables
+        return reader
+
+    @property
+    def tables(self) -> dict[int, TableSchema]:
+        """The table keys learned so far."""
+        return {key: view.schema for key, view in self._tables.views.items()}
+
+    def learn(self, records: bytes | memoryview) -> None:
+        """Take in the schema records of a `schemas` frame; other kinds are not expected there.
+
+        Raises:
+            ProtocolError: something else is there.
+        """
+        for record in self._unpack(records):
+            if record[_KIND] == _END:
+                return
+            if record[_KIND] != Kind.SCHEMA:
+                raise ProtocolError("schemas: a record is not a schema record", kind=record[_KIND])
+            self._tables.learn(record[_TABLE], record[_AFTER])
+        raise _cut_short(records)
+
+    def read(self, records: bytes | memoryview, *, ddl: bool = True, transactions: bool = True) -> Iterator[Item]:
+        """The changes in `records` (whole records), and the DDL and transaction marks between them where wanted.
+
+        Raises:
+            ProtocolError: the bytes are not records, or name a table key or source that nobody has explained.
+        """
+        views, gtids = self._tables.views, self.gtids
+        key = number = -1
+        view: TableView | None = None
+        of: SourceName | None = None
+        gtid: str | None = None
+        try:
+            for record in self._unpack(records):
+                kind = record[1]
+                if kind > _LAST_CHANGE:
+                    if kind == _END:
+                        return
+                    if kind == _FRAGMENT:
+                        if (joined := self._join(record)) is None:
+                            continue
+                        record, kind = joined, joined[1]
+                    if kind > _LAST_CHANGE:
+                        mark = self._mark(record)
+                        number = key = -1  # what they stood for may have changed
+                        if mark is not None and (ddl if mark.op == "ddl" else transactions):
+                            yield mark
+                        continue
+                if record[3] != number:
+                    number = record[3]
+                    of, gtid = self._source(number), gtids.get(number)
+                if record[4] != key:
+                    key = record[4]
+                    if (view := views.get(key)) is None:
+                        raise _unknown_table(key)
+                yield Change(record, view, of, gtid)  # type: ignore[arg-type]
+        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+            raise ProtocolError("a record can't be read", error=repr(error)) from None
+        raise _cut_short(records)
+
+    def rows(self, records: bytes | memoryview) -> list[tuple[str, TableSchema, Row | None, Row | None]]:
+        """(op, table, before, after) of each change: the fastest way from records to Python values.
+
+        Raises:
+            ProtocolError: as `read`.
+        """
+        views = self._tables.views
+        rows: list[Any] = []
+        append, op_of = rows.append, _OP_OF
+        last = -1
+        table: TableSchema | None = None
+        try:
+            for record in self._unpack(records):
+                kind = record[1]
+                if kind > _LAST_CHANGE:
+                    if kind == _END:
+                        return rows
+                    if kind == _FRAGMENT:
+                        if (joined := self._join(record)) is None:
+                            continue
+                        record, kind = joined, joined[1]
+                    if kind > _LAST_CHANGE:
+                        self._mark(record)
+                        continue
+                if record[4] != last:
+                    last = record[4]
+                    if last not in views:
+                        raise _unknown_table(last)
+                    table = views[last].schema
+                append((op_of[kind], table, record[11], record[12]))
+        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+            raise ProtocolError("a record can't be read", error=repr(error)) from None
+        raise _cut_short(records)
+
+    def raw(self, records: bytes | memoryview) -> Iterator[Record]:
+        """The records as they are: 13 fields each, fragments unjoined. ProtocolError if the bytes are not records."""
+        try:
+            for record in self._unpack(records):
+                if record[_KIND] == _END:
+                    return
+                yield record
+        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+            raise ProtocolError("a record can't be read", error=repr(error)) from None
+        raise _cut_short(records)
+
+    def _unpack(self, records: bytes | memoryview) -> Iterable[Record]:
+        """An unpacker at the first record. A sentinel of kind _END stands behind the last one: who doesn't meet it
+        knows that the bytes end inside a record, about which msgpack's iterator says nothing."""
+        unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0, ext_hook=self._tables.ext_hook)
+        unpacker.feed(records)
+        unpacker.feed(_SENTINEL)
+        return unpacker
+
+    def _source(self, number: int) -> SourceName:
+        of = self.sources.get(number)
+        if of is None:
+            raise ProtocolError("a record's source is unknown", source=number, known=sorted(self.sources))
+        return of
+
+    def _mark(self, record: Record) -> Ddl | Begin | Commit | None:
+        """Follows begin, commit and schema records; the object for those that have one."""
+        kind, number = record[_KIND], record[_SOURCE]
+        if kind == Kind.BEGIN:
+            begin = Begin(record, self._source(number))
+            self.gtids[number] = begin.gtid
+            return begin
+        if kind == Kind.COMMIT:
+            self.gtids.pop(number, None)
+            return Commit(record, self._source(number))
+        if kind == Kind.DDL:
+            return Ddl(record, self._source(number))
+        if kind == Kind.SCHEMA:
+            self._tables.learn(record[_TABLE], record[_AFTER])
+        elif kind != Kind.HEARTBEAT:
+            raise ProtocolError("a record is of unknown kind", kind=kind, remedy="update the client")
+        return None
+
+    def _join(self, record: Record) -> Record | None:
+        """Takes in one fragment; the whole record with the last one of its change."""
+        number = record[_SOURCE]
+        index, count, total_bytes = record[_BEFORE]
+        identity = record[_FILE : _ROW + 1]
+        partial = _Partial(identity, count, total_bytes) if index == 0 else self.partial.get(number)
+        if partial is None or partial.identity != identity or index != len(partial.parts) or count != partial.count:
+            raise ProtocolError(
+                "a fragment doesn't continue its change",
+                source=number, identity=identity, fragment=index, count=count,
+                had=None if partial is None else len(partial.parts),
+                remedy="connect again: unacked changes come again from their first fragment",
+            )  # fmt: skip
+        parts = (*partial.parts, record[_AFTER])
+        if index < count - 1:
+            self.partial[number] = _Partial(identity, count, total_bytes, parts)
+            return None
+        self.partial.pop(number, None)
+        whole = b"".join(parts)
+        if len(whole) != total_bytes:
+            raise ProtocolError("the fragments of a change don't add up", bytes=len(whole), wanted=total_bytes)
+        joined = next(iter(self._unpack(whole)))
+        if len(joined) != FIELDS or joined[_KIND] == _FRAGMENT:
+            raise ProtocolError("the fragments of a change don't hold a record", identity=identity)
+        return joined
+
+
+def _unknown_table(key: int) -> ProtocolError:
+    return ProtocolError("a change's table key has no schema record", table_key=key)
+
+
+def _cut_short(records: bytes | memoryview) -> ProtocolError:
+    return ProtocolError("the bytes end inside a record", bytes=len(records))

@@ -1,0 +1,250 @@
+"""The config file: every key, its type and its only default. conf/engine.toml shows all of them with comments."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from engine.errors import ConfigError
+from engine.position import parse_start
+from engine.record import MIN_RING_BYTES
+
+_UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
+
+
+def parse_size(value: Any) -> int:
+    """`64MiB`, `1GiB`, `1048576` → bytes.
+
+    Raises:
+        ValueError: not a size.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*", value) if isinstance(value, str) else None
+    if not match or match[2].lower() not in _UNITS:
+        raise ValueError(f'not a size: {value!r}; write "64MiB", "1GiB" or a number of bytes')
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
+def _ring_size(size: int) -> int:
+    if not MIN_RING_BYTES <= size <= 1 << 40:
+        raise ValueError(f"a ring needs between 1MiB and 1TiB, this is {size} bytes")
+    return size
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"bad regular expression {text!r}: {error}") from None
+    return text
+
+
+def _start(text: str) -> str:
+    try:
+        parse_start(text)
+    except ConfigError as error:
+        raise ValueError(f"{error.what}: {text!r}; {error.remedy}") from None
+    return text
+
+
+def _listen(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+def _address(text: str) -> str:
+    parse_address(text)
+    return text
+
+
+def parse_address(text: str) -> tuple[str, str, int]:
+    """`tcp://host:port` → ("tcp", host, port); `unix:///path` → ("unix", path, 0).
+
+    Raises:
+        ValueError: neither.
+    """
+    parts = urlsplit(text)
+    if parts.scheme == "tcp" and parts.hostname and parts.port is not None and parts.path in ("", "/"):
+        return "tcp", parts.hostname, parts.port
+    if parts.scheme == "unix" and parts.path:
+        return "unix", parts.path, 0
+    raise ValueError(f'not an address: {text!r}; write "tcp://127.0.0.1:7411" or "unix:///run/binlog-engine.sock"')
+
+
+RingSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_ring_size)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Regex = Annotated[str, AfterValidator(_regex)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ServerConfig(_Table):
+    """[server]: where consumers connect and where files are kept."""
+
+    listen: Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_listen)] = ["tcp://127.0.0.1:7411"]
+    data_dir: Path = Path("data")
+    meta: Literal["file", "memory"] = "file"
+    max_sessions: int = Field(default=1000, ge=1)
+    max_frame: Size = 1 << 20  # of what a client sends; a hostile length is refused before anything is allocated
+
+
+class SourceConfig(_Table):
+    """[sources.NAME]: a server, or binlog files."""
+
+    url: str | None = None
+    files: list[str] | None = None
+    password_env: str | None = None
+    password_file: Path | None = None
+    start: Annotated[str, AfterValidator(_start)] = "latest"
+    ring: RingSize = 64 << 20
+    server_id: int | None = Field(default=None, ge=1, le=2**32 - 1)  # None: one is chosen that no other replica has
+    heartbeat_s: float = Field(default=1.0, gt=0)  # the server's replication heartbeat when it has nothing to send
+    read_timeout_s: float = Field(default=10.0, gt=0)  # without even a heartbeat: the connection is dead
+    tls: Literal["preferred", "required", "disabled"] = "preferred"
+    tls_ca: Path | None = None
+
+    @model_validator(mode="after")
+    def _either_url_or_files(self) -> SourceConfig:
+        if bool(self.url) == bool(self.files):
+            raise ValueError("needs either url or files, and not both")
+        if self.url:
+            parts = urlsplit(self.url)
+            if parts.scheme not in ("mysql", "mariadb") or not (parts.hostname or parts.query):
+                raise ValueError('url looks like "mysql://user@host:3306"')
+        return self
+
+    def account(self, environ: dict[str, str] | os._Environ[str] = os.environ) -> dict[str, Any]:
+        """host, port, user and password, the password from the URL, password_file, password_env or MYSQL_PWD.
+
+        Raises:
+            ConfigError: password_env names a variable that is not set, or password_file can't be read.
+        """
+        parts = urlsplit(self.url or "")
+        password = unquote(parts.password) if parts.password is not None else None
+        if password is None and self.password_file is not None:
+            try:
+                password = self.password_file.read_text().rstrip("\r\n")
+            except OSError as error:
+                raise ConfigError(
+                    "password_file can't be read", file=self.password_file, error=error.strerror,
+                    remedy="name a file this account may read",
+                ) from None
+        if password is None and self.password_env is not None:
+            if self.password_env not in environ:
+                raise ConfigError(
+                    "password_env names a variable that is not set", variable=self.password_env,
+                    remedy=f"export {self.password_env}=... before starting the engine",
+                )
+            password = environ[self.password_env]
+        if password is None:
+            password = environ.get("MYSQL_PWD", "")
+        return {
+            "host": parts.hostname or "127.0.0.1",
+            "port": parts.port or 3306,
+            "user": unquote(parts.username or ""),
+            "password": password,
+        }
+
+
+class StoreConfig(_Table):
+    """store = { kind, size }: the ring that holds one partition of a destination."""
+
+    kind: Literal["memory"] = "memory"
+    size: RingSize = 256 << 20
+
+
+class DestinationConfig(_Table):
+    """[destinations.NAME]: a named stream."""
+
+    from_: list[Name] = Field(default=[], alias="from")  # empty: every source
+    include: list[Regex] = [".*"]
+    exclude: list[Regex] = []
+    order: Literal["arrival", "commit_time"] = "arrival"
+    merge_wait_s: float = Field(default=1.0, ge=0)  # commit_time: how long a silent source may hold the others back
+    store: StoreConfig = StoreConfig()
+    partitions: int = Field(default=1, ge=1, le=256)
+    partition_by: Literal["primary_key", "table"] | list[str] = "primary_key"
+    sinks: int = Field(default=1, ge=1, le=32)
+    consumers: list[Name] = ["default"]
+    batch_rows: int = Field(default=10_000, ge=1)
+    batch_bytes: Size = Field(default=4 << 20, ge=1)
+    batch_wait_ms: int = Field(default=0, ge=0)  # how long a batch may wait to fill up once it has a record
+
+    @model_validator(mode="after")
+    def _sinks_share_partitions(self) -> DestinationConfig:
+        if self.sinks > self.partitions:
+            raise ValueError(f"sinks = {self.sinks} is more than partitions = {self.partitions}; a sink needs a partition")
+        return self
+
+
+class Config(_Table):
+    """The whole file."""
+
+    server: ServerConfig = ServerConfig()
+    sources: dict[Name, SourceConfig] = Field(min_length=1)
+    destinations: dict[Name, DestinationConfig] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _sources_exist(self) -> Config:
+        for name, destination in self.destinations.items():
+            for source in destination.from_:
+                if source not in self.sources:
+                    near = difflib.get_close_matches(source, self.sources, 1)
+                    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(self.sources)}"
+                    raise ValueError(f"destinations.{name}.from names the source {source!r}, which is not there{hint}")
+        return self
+
+    def sources_of(self, destination: str) -> list[str]:
+        """Names of the sources that feed a destination, in the config's order."""
+        return list(self.destinations[destination].from_ or self.sources)
+
+
+def load_config(path: str | Path) -> Config:
+    """Read and check a config file. Relative data_dir, password_file, tls_ca and files are relative to the working directory.
+
+    Raises:
+        ConfigError: missing, not TOML, unknown key (names the nearest known one), wrong type or value; the message has
+            one line per fault.
+    """
+    try:
+        text = Path(path).read_bytes().decode()
+        return Config.model_validate(tomllib.loads(text))
+    except OSError as error:
+        raise ConfigError("config file can't be read", file=path, error=error.strerror) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("config file is not TOML", file=path, error=error) from None
+    except ValidationError as error:
+        faults = "; ".join(_explain(fault) for fault in error.errors())
+        raise ConfigError(f"config file is wrong: {faults}", file=path) from None
+
+
+def _explain(fault: Any) -> str:
+    where = ".".join(str(part) for part in fault["loc"] if part not in ("list[str]", "[key]"))
+    if fault["type"] == "extra_forbidden":
+        known = _keys_at(fault["loc"][:-1])
+        near = difflib.get_close_matches(str(fault["loc"][-1]), known, 1, 0.5)
+        return f"unknown key {where}" + (f", did you mean {near[0]!r}?" if near else f", known here: {', '.join(known)}")
+    if fault["type"] == "missing":
+        return f"{where} is missing"
+    if fault["type"] == "too_short" and where in ("sources", "destinations"):
+        return f"{where} is empty; add at least one [{where}.NAME]"
+    message = fault["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _keys_at(location: tuple[Any, ...]) -> list[str]:
+    model: type[BaseModel] = Config
+    tables = {"server": ServerConfig, "sources": SourceConfig, "destinations": DestinationConfig, "store": StoreConfig}
+    for part in location:
+        model = tables.get(part, model)
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,90 @@
+"""Every error the engine raises on purpose. The first level says whose move it is.
+
+EngineError
+├── ConfigError               the operator: mend the config file or the command line
+├── SourceError               MySQL's side
+│   ├── ConnectionLost        network or server away; retryable
+│   ├── ServerSetupError      binlog off, wrong format, missing grant, wrong password
+│   ├── PositionError         the wanted place in the binlog is not to be had
+│   └── BinlogError           bytes that can't be read or are not understood (file, offset, event type)
+├── PeerError                 the other end of a consumer's connection
+│   ├── ProtocolError         bytes that are not the protocol
+│   ├── Refused               unknown destination, no right, consumer taken over
+│   └── Disconnected          the connection ended; retryable
+├── RingError                 shared memory: missing, foreign version, live second writer
+├── MetaError                 positions or table keys can't be read or kept
+└── InternalError             ours: a bug, please report
+
+A message says what happened, then `name=value` facts, then what to do.
+"""
+
+from __future__ import annotations
+
+
+class EngineError(Exception):
+    """Root of the tree. `retryable` says whether the same call may succeed later without anyone's help."""
+
+    retryable = False
+
+    def __init__(self, what: str, *, remedy: str = "", **facts: object) -> None:
+        self.what = what
+        self.facts = facts
+        self.remedy = remedy
+        shown = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)
+        super().__init__(what + (f" [{shown}]" if shown else "") + (f" — {remedy}" if remedy else ""))
+
+
+class ConfigError(EngineError):
+    """The config file or a command-line argument is wrong."""
+
+
+class SourceError(EngineError):
+    """MySQL's or MariaDB's side."""
+
+
+class ConnectionLost(SourceError):
+    """The server or the network went away."""
+
+    retryable = True
+
+
+class ServerSetupError(SourceError):
+    """The server answers, but isn't set up for replication, or refuses this account."""
+
+
+class PositionError(SourceError):
+    """The server no longer has, or never had, the place to start from."""
+
+
+class BinlogError(SourceError):
+    """Bytes of the binlog that are damaged or not understood; carries file, offset and event type as facts."""
+
+
+class PeerError(EngineError):
+    """The other end of a consumer's connection."""
+
+
+class ProtocolError(PeerError):
+    """The peer sent bytes that are not the protocol."""
+
+
+class Refused(PeerError):
+    """The server refuses: unknown destination, missing right, consumer taken over by a newer session."""
+
+
+class Disconnected(PeerError):
+    """The connection ended."""
+
+    retryable = True
+
+
+class RingError(EngineError):
+    """A ring can't be made, attached to or taken over."""
+
+
+class MetaError(EngineError):
+    """Positions or table keys can't be read or kept."""
+
+
+class InternalError(EngineError):
+    """A bug of ours."""

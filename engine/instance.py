@@ -1,0 +1,43 @@
+"""Names of what one running engine owns: its rings in shared memory and its files in data_dir."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An engine is known by its data_dir: the same data_dir finds the same rings and files."""
+
+    data_dir: Path
+
+    @property
+    def prefix(self) -> str:
+        """What all ring names of this engine begin with."""
+        return f"binlog-engine.{hashlib.sha256(str(self.data_dir.resolve()).encode()).hexdigest()[:12]}."
+
+    def source_ring(self, source: str) -> str:
+        return f"{self.prefix}source.{source}"
+
+    def store_ring(self, destination: str, partition: int) -> str:
+        return f"{self.prefix}store.{destination}.{partition}"
+
+    @staticmethod
+    def sink_reader(destination: str, sink: int) -> str:
+        """Name of the cursor that sink number `sink` of a destination has in each of its source rings."""
+        return f"{destination}.{sink}"
+
+    @property
+    def lock_file(self) -> Path:
+        return self.data_dir / "lock"
+
+    @property
+    def state_file(self) -> Path:
+        """JSON the supervisor keeps up to date: pids, states and last errors."""
+        return self.data_dir / "engine.json"
+
+    def meta_file(self, kind: str) -> Path:
+        """SQLite file of the meta manager; the memory kind lies in shared memory and goes with the engine."""
+        return self.data_dir / "meta.sqlite" if kind == "file" else Path("/dev/shm") / f"{self.prefix}meta.sqlite"

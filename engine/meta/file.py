@@ -1,0 +1,223 @@
+"""Meta in an SQLite file: the embedded default. Every process of the engine opens it for itself."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from engine.errors import MetaError
+from engine.meta import Place, SourceHistory
+from engine.position import Identity
+
+APPLICATION_ID = 0x424C454E  # "BLEN" in the file's header, so that `file` and a careful open know it
+VERSION = 1
+BUSY_S = 20.0  # how long to wait for another process's transaction; they take milliseconds
+MAX_SOURCE_NUMBER = 0xFFFF  # the widths of the record's fields
+MAX_TABLE_KEY = 0xFFFF_FFFF
+
+_ANEW = "start anew with another data_dir"
+_TABLES = """
+CREATE TABLE source_number (
+    number INTEGER PRIMARY KEY, source TEXT NOT NULL, binlog TEXT NOT NULL, UNIQUE (source, binlog)) STRICT;
+CREATE TABLE table_key (key INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, packed_schema BLOB NOT NULL) STRICT;
+CREATE TABLE acked (
+    destination TEXT NOT NULL, consumer TEXT NOT NULL, partition INTEGER NOT NULL, source INTEGER NOT NULL,
+    file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL,
+    PRIMARY KEY (destination, consumer, partition, source)) STRICT, WITHOUT ROWID;
+CREATE TABLE first_position (
+    source INTEGER PRIMARY KEY,
+    file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL) STRICT;
+"""
+_ACK = """
+INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
+SET file = excluded.file, start = excluded.start, event = excluded.event, row = excluded.row
+WHERE (excluded.file, excluded.start, excluded.event, excluded.row) > (file, start, event, row)
+"""
+
+
+class FileMeta:
+    """The contract of engine.meta.Meta in the SQLite file `path`, which is made if it isn't there.
+
+    What it keeps outlives the death of any process at any moment. Numbers, keys and first positions also outlive the
+    machine's; of the acks of the last moments before a power cut some may be gone (their changes are delivered again).
+    Not for two threads at a time.
+
+    Raises:
+        MetaError: the file can't be opened or written, is damaged, or belongs to something else or another version.
+    """
+
+    survives_power_cut = True
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        with self._errors_named():
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            try:
+                with _alone_in(self.path.parent):
+                    self._open()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def source_number(self, source: str, binlog: str) -> int:
+        found = "SELECT number FROM source_number WHERE source = ? AND binlog = ?"
+        insert = "INSERT INTO source_number (source, binlog) VALUES (?, ?)"
+        return self._number(found, (source, binlog), insert, (source, binlog), MAX_SOURCE_NUMBER, "source numbers")
+
+    def histories(self) -> dict[int, SourceHistory]:
+        with self._errors_named():
+            rows = self._db.execute("SELECT number, source, binlog FROM source_number ORDER BY number").fetchall()
+        return {number: SourceHistory(source, binlog) for number, source, binlog in rows}
+
+    def table_key(self, packed_schema: bytes) -> int:
+        digest = hashlib.sha256(packed_schema).digest()
+        insert = "INSERT INTO table_key (digest, packed_schema) VALUES (?, ?)"
+        return self._number(
+            "SELECT key FROM table_key WHERE digest = ?", (digest,), insert, (digest, packed_schema),
+            MAX_TABLE_KEY, "table keys",
+        )  # fmt: skip
+
+    def packed_schema(self, table_key: int) -> bytes | None:
+        with self._errors_named():
+            row = self._db.execute("SELECT packed_schema FROM table_key WHERE key = ?", (table_key,)).fetchone()
+        return row and row[0]
+
+    def ack(self, positions: dict[Place, Identity]) -> None:
+        with self._errors_named(), self._transaction():
+            self._db.executemany(_ACK, [(*place, *identity) for place, identity in positions.items()])
+
+    def acked(self, destination: str | None = None) -> dict[Place, Identity]:
+        with self._errors_named():
+            rows = self._db.execute(
+                "SELECT * FROM acked WHERE ?1 IS NULL OR destination = ?1", (destination,)
+            ).fetchall()
+        return {Place(*row[:4]): Identity(*row[4:]) for row in rows}
+
+    def forget_consumer(self, destination: str, consumer: str) -> None:
+        with self._errors_named(), self._transaction():
+            self._db.execute("DELETE FROM acked WHERE destination = ? AND consumer = ?", (destination, consumer))
+
+    def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
+        with self._errors_named():
+            if position is not None:
+                with self._to_the_disk(), self._transaction():
+                    self._db.execute(
+                        "INSERT INTO first_position VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", (source, *position)
+                    )
+            row = self._db.execute("SELECT file, start, event, row FROM first_position WHERE source = ?", (source,))
+            kept = row.fetchone()
+        return kept and Identity(*kept)
+
+    def close(self) -> None:
+        """Closing twice is harmless."""
+        with suppress(sqlite3.Error):  # everything is committed already; a failed checkpoint loses nothing
+            self._db.close()
+
+    def _open(self) -> None:
+        application, version = self._pragma("application_id"), self._pragma("user_version")
+        empty = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        if application != APPLICATION_ID and not (empty and application == 0):
+            raise MetaError(
+                "this SQLite file is not meta of binlog-engine", file=self.path,
+                remedy="move it away, or name another data_dir",
+            )  # fmt: skip
+        if not empty and version != VERSION:
+            raise MetaError(
+                "meta was written by another version of binlog-engine", file=self.path, found=version, known=VERSION,
+                remedy="run the version that wrote it, or move the file away and start anew",
+            )  # fmt: skip
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute(f"PRAGMA synchronous = {'NORMAL' if self.survives_power_cut else 'OFF'}")
+        if empty:
+            script = f"{_TABLES} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
+            self._db.executescript(f"BEGIN IMMEDIATE; {script} COMMIT;")
+        elif (fault := self._pragma("quick_check(1)")) != "ok":
+            raise MetaError(
+                "meta is damaged", file=self.path, error=" ".join(str(fault).split()),
+                remedy="restore it from a backup, or move it away and start anew",
+            )  # fmt: skip
+        with self._transaction():  # a file that can be read but not written is better known now than at the first ack
+            self._db.execute(f"PRAGMA user_version = {VERSION}")
+
+    def _number(
+        self, find: str, wanted: tuple[object, ...], insert: str, values: tuple[object, ...], most: int, what: str
+    ) -> int:
+        with self._errors_named():
+            found = self._db.execute(find, wanted).fetchone()
+            if found is None:
+                with self._to_the_disk(), self._transaction():
+                    if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker
+                        self._db.execute(insert, values)
+                    found = self._db.execute(find, wanted).fetchone()
+                    if found[0] > most:
+                        raise MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
+        return found[0]
+
+    def _pragma(self, name: str) -> int | str:
+        return self._db.execute(f"PRAGMA {name}").fetchone()[0]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+            raise
+
+    @contextmanager
+    def _to_the_disk(self) -> Iterator[None]:
+        """What is rare and must never be given out twice is synced when it returns; acks, many a second, are not."""
+        if not self.survives_power_cut:
+            yield
+            return
+        self._db.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            self._db.execute("PRAGMA synchronous = NORMAL")
+
+    @contextmanager
+    def _errors_named(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise MetaError(
+                "meta's folder can't be used", file=self.path, error=error.strerror,
+                remedy="name a data_dir that this account may write to",
+            ) from None  # fmt: skip
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorname", None)
+            raise MetaError(
+                "meta can't be read or written", file=self.path, error=error, code=code, remedy=_remedy(code or "")
+            ) from None
+
+
+def _remedy(code: str) -> str:
+    if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return "the file is damaged: restore it from a backup, or move it away and start anew"
+    if code.startswith("SQLITE_FULL"):
+        return "make room on the disk"
+    if code.startswith("SQLITE_BUSY"):
+        return "another process holds it; end whatever else has opened the file"
+    return "see that this account may write to the file and its folder"
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """One process at a time makes the tables: SQLite's own waiting doesn't cover the switch to WAL."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

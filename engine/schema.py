@@ -1,0 +1,91 @@
+"""What is known of a table: its columns as the binlog describes them, and the map a schema record carries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of one table version.
+
+    type is MySQL's spelling without attributes, such as `bigint`, `varchar(32)`, `decimal(12,2)`, `enum`, `datetime(3)`;
+    charset is the server's character set name (None for columns that are not text; `binary` for byte strings);
+    labels are those of ENUM and SET; geometry is the declared subtype, if any.
+    """
+
+    name: str
+    type: str
+    unsigned: bool = False
+    charset: str | None = None
+    labels: tuple[str, ...] = ()
+    nullable: bool = True
+    visible: bool = True
+
+    def to_map(self) -> dict[str, Any]:
+        """The column as docs/protocol.md describes it: `name` and `type` always, the rest only where it says something."""
+        entry: dict[str, Any] = {"name": self.name, "type": self.type}
+        if self.unsigned:
+            entry["unsigned"] = True
+        if self.charset is not None:
+            entry["charset"] = self.charset
+        if self.labels:
+            entry["labels"] = list(self.labels)
+        if not self.nullable:
+            entry["nullable"] = False
+        if not self.visible:
+            entry["visible"] = False
+        return entry
+
+
+@dataclass(frozen=True)
+class TableSchema:
+    """One version of one table of one source; what a table key stands for."""
+
+    source: str
+    schema: str
+    table: str
+    columns: tuple[Column, ...]
+    primary_key: tuple[int, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """`schema.table`, as the regexes of a destination see it."""
+        return f"{self.schema}.{self.table}"
+
+    def pack(self) -> bytes:
+        """The canonical msgpack map of a schema record; equal schemas give equal bytes, so it is the fingerprint too."""
+        return msgpack.packb(
+            {
+                "source": self.source,
+                "schema": self.schema,
+                "table": self.table,
+                "columns": [column.to_map() for column in self.columns],
+                "primary_key": list(self.primary_key),
+            }
+        )
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> TableSchema:
+        """The reverse of `pack`; fields that it doesn't know are left aside."""
+        return cls.from_map(msgpack.unpackb(packed))
+
+    @classmethod
+    def from_map(cls, body: dict[str, Any]) -> TableSchema:
+        """From the map a schema record carries."""
+        columns = tuple(
+            Column(
+                name=entry["name"],
+                type=entry["type"],
+                unsigned=entry.get("unsigned", False),
+                charset=entry.get("charset"),
+                labels=tuple(entry.get("labels", ())),
+                nullable=entry.get("nullable", True),
+                visible=entry.get("visible", True),
+            )
+            for entry in body["columns"]
+        )
+        return cls(body["source"], body["schema"], body["table"], columns, tuple(body["primary_key"]))

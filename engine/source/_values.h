@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Numbers, decimals and times of a row image as msgpack: one small function per column type.
+ *
+ * Every function has the shape `value_*(column, at, end, &out)`: it reads the column at `at`, never past `end`, writes one msgpack
+ * value at `*out`, moves `*out` behind it and returns where the next column begins, or ROW_FAIL(code). `out` has room for
+ * the column's `bound` plus ROW_SLACK bytes, so a function may store whole words and let the next column overwrite the rest.
+ *
+ * The formats are MySQL's: "Data Type Storage Requirements" of its manual for what a type holds, my_time_packed_to_binary and
+ * decimal2bin of its sources for the temporal types with fractions and for DECIMAL.
+ */
+#ifndef BINLOG_ENGINE_VALUES_H
+#define BINLOG_ENGINE_VALUES_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "written for little-endian machines, as the binlog's numbers are"
+#endif
+
+enum {
+    ROW_ERROR_TRUNCATED = -1, /* the image ends inside a value */
+    ROW_ERROR_VALUE = -2,     /* bits that no value of this type has: month 14, a decimal group above 999999999 */
+    ROW_ERROR_LABEL = -3,     /* ENUM index or SET bit beyond the labels */
+    ROW_ERROR_LENGTH = -4,    /* longer than the column is declared */
+    ROW_ERROR_JSON = -5,      /* not MySQL's binary JSON: offsets outside, unknown type, too deep */
+    ROW_ERROR_CODEC = -6,     /* a compressed column that can't be inflated */
+    ROW_ERROR_LAST = -15,
+};
+#define ROW_FAIL(code) ((const uint8_t *)(intptr_t)(code))
+#define ROW_FAILED(at) ((uintptr_t)(at) >= (uintptr_t)(intptr_t)ROW_ERROR_LAST)
+#define ROW_CODE(at) ((int)(intptr_t)(at))
+
+#define ROW_SLACK 64 /* bytes behind the bound that may be written to and then overwritten */
+
+typedef struct column_plan column_plan_t;
+/* Converts n bytes of a character set to UTF-8 at `out`; NULL: these bytes can't be text. Room: 3 bytes for each of n. */
+typedef uint8_t *(*text_convert_t)(const column_plan_t *c, const uint8_t *at, uint64_t n, uint8_t *out);
+/* Writes n bytes of binary JSON as text, not past `limit`; returns its end or NULL. */
+typedef uint8_t *(*json_convert_t)(const uint8_t *at, uint64_t n, uint8_t *out, uint8_t *limit);
+
+struct column_plan {
+    uint8_t op;           /* what the switch of row_image knows */
+    uint8_t prefix;       /* bytes of the length in front; or bytes of a number */
+    uint8_t fraction;     /* digits behind the dot of a temporal type */
+    uint8_t key;          /* 1 + place in the primary key; 0: not part of it */
+    uint32_t width;       /* BINARY(n): n; strings: most bytes that the column can hold */
+    uint16_t count;       /* of labels */
+    /* DECIMAL: digits in the leading group, whole groups before the dot, whole groups behind it, digits in the last group */
+    uint8_t lead, groups, fraction_groups, tail;
+    const uint8_t *labels;         /* msgpack strs of ENUM (label 0 is ""), plain UTF-8 of SET */
+    const uint32_t *label_at;      /* count + 1 offsets in labels (ENUM: count + 2) */
+    text_convert_t convert;
+    const uint16_t *codes;         /* character set tables, see _text.h */
+    const uint16_t *more_codes;
+    json_convert_t json;
+    uint64_t bound;                /* msgpack bytes, beyond `factor` for each source byte */
+    uint32_t factor;
+};
+
+static const char DIGIT_PAIRS[200] =
+    "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+    "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+static const uint32_t POWERS[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
+static const uint8_t GROUP_BYTES[10] = {0, 1, 1, 2, 2, 3, 3, 4, 4, 4};
+
+static inline uint16_t load_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return v; }
+static inline uint32_t load_u24(const uint8_t *p) { return load_u16(p) | (uint32_t)p[2] << 16; }
+static inline uint32_t load_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
+static inline uint64_t load_u64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
+static inline void store_u16(uint8_t *p, uint16_t v) { memcpy(p, &v, 2); }
+static inline void store_u32(uint8_t *p, uint32_t v) { memcpy(p, &v, 4); }
+static inline void store_u64(uint8_t *p, uint64_t v) { memcpy(p, &v, 8); }
+
+/* n of 1..8 bytes, little-endian or big-endian. */
+static inline uint64_t load_le(const uint8_t *p, unsigned n) {
+    uint64_t v = 0;
+    for (unsigned i = 0; i < n; i++) v |= (uint64_t)p[i] << (8 * i);
+    return v;
+}
+static inline uint64_t load_be(const uint8_t *p, unsigned n) {
+    uint64_t v = 0;
+    for (unsigned i = 0; i < n; i++) v = v << 8 | p[i];
+    return v;
+}
+
+/* ---- msgpack ---- */
+
+/* Shortest form. Stores 9 bytes, whatever the length. */
+static inline uint8_t *put_uint(uint8_t *o, uint64_t v) {
+    static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3}; /* log2 of the bytes, by the highest byte in use */
+    if (v < 128) { *o = (uint8_t)v; return o + 1; }
+    unsigned k = CLASS[(63 - __builtin_clzll(v)) >> 3];
+    *o = (uint8_t)(0xcc + k);
+    store_u64(o + 1, __builtin_bswap64(v << (64 - (8u << k))));
+    return o + 1 + (1u << k);
+}
+
+static inline uint8_t *put_int(uint8_t *o, int64_t v) {
+    static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3};
+    if (v >= 0) return put_uint(o, (uint64_t)v);
+    if (v >= -32) { *o = (uint8_t)v; return o + 1; }
+    unsigned k = CLASS[(64 - __builtin_clzll(~(uint64_t)v)) >> 3];
+    *o = (uint8_t)(0xd0 + k);
+    store_u64(o + 1, __builtin_bswap64((uint64_t)v << (64 - (8u << k))));
+    return o + 1 + (1u << k);
+}
+
+/* Shortest header of a str; up to 5 bytes. */
+static inline uint8_t *put_str_head(uint8_t *o, uint64_t n) {
+    if (n < 32) { *o = (uint8_t)(0xa0 | n); return o + 1; }
+    if (n < 256) { o[0] = 0xd9; o[1] = (uint8_t)n; return o + 2; }
+    if (n < 65536) { o[0] = 0xda; store_u16(o + 1, __builtin_bswap16((uint16_t)n)); return o + 3; }
+    o[0] = 0xdb; store_u32(o + 1, __builtin_bswap32((uint32_t)n)); return o + 5;
+}
+
+static inline uint8_t *put_bin_head(uint8_t *o, uint64_t n) {
+    if (n < 256) { o[0] = 0xc4; o[1] = (uint8_t)n; return o + 2; }
+    if (n < 65536) { o[0] = 0xc5; store_u16(o + 1, __builtin_bswap16((uint16_t)n)); return o + 3; }
+    o[0] = 0xc6; store_u32(o + 1, __builtin_bswap32((uint32_t)n)); return o + 5;
+}
+
+/* ---- digits ---- */
+
+static inline void put_pair(uint8_t *o, unsigned v) { memcpy(o, DIGIT_PAIRS + 2 * v, 2); } /* v < 100 */
+
+/* `digits` digits of v with leading zeros. */
+static inline void put_padded(uint8_t *o, uint32_t v, unsigned digits) {
+    unsigned i = digits;
+    for (; i >= 2; i -= 2) { put_pair(o + i - 2, v % 100); v /= 100; }
+    if (i) o[0] = (uint8_t)('0' + v % 10);
+}
+
+/* Nine digits with leading zeros. */
+static inline void put_nine(uint8_t *o, uint32_t v) {
+    uint32_t high = v / 10000, low = v % 10000;
+    o[0] = (uint8_t)('0' + high / 10000);
+    high %= 10000;
+    put_pair(o + 1, high / 100); put_pair(o + 3, high % 100);
+    put_pair(o + 5, low / 100);  put_pair(o + 7, low % 100);
+}
+
+/* How many digits v has; 1 for 0. */
+static inline unsigned digits_of(uint64_t v) {
+    static const uint64_t LIMIT[20] = {0, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
+        10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
+        100000000000000000, 1000000000000000000, 10000000000000000000u};
+    unsigned guess = (unsigned)((64 - __builtin_clzll(v | 1)) * 1233) >> 12; /* bits * log10(2), rounded down */
+    return guess + (v >= LIMIT[guess]);
+}
+
+static inline uint8_t *put_decimal(uint8_t *o, uint64_t v) {
+    unsigned n = digits_of(v), i = n;
+    for (; i >= 2; i -= 2) { put_pair(o + i - 2, (unsigned)(v % 100)); v /= 100; }
+    if (i) o[0] = (uint8_t)('0' + v);
+    return o + n;
+}
+
+/* ---- integers ---- */
+
+#define VALUE_INTEGER(NAME, BYTES, PUT, EXPRESSION)                                                                     \
+    static inline const uint8_t *NAME(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {  \
+        (void)c;                                                                                                        \
+        if (end - at < BYTES) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                                     \
+        *out = PUT(*out, EXPRESSION);                                                                                   \
+        return at + BYTES;                                                                                              \
+    }
+VALUE_INTEGER(value_tiny, 1, put_int, (int8_t)at[0])
+VALUE_INTEGER(value_tiny_unsigned, 1, put_uint, at[0])
+VALUE_INTEGER(value_short, 2, put_int, (int16_t)load_u16(at))
+VALUE_INTEGER(value_short_unsigned, 2, put_uint, load_u16(at))
+VALUE_INTEGER(value_int24, 3, put_int, (int32_t)(load_u24(at) << 8) >> 8)
+VALUE_INTEGER(value_int24_unsigned, 3, put_uint, load_u24(at))
+VALUE_INTEGER(value_long, 4, put_int, (int32_t)load_u32(at))
+VALUE_INTEGER(value_long_unsigned, 4, put_uint, load_u32(at))
+VALUE_INTEGER(value_longlong, 8, put_int, (int64_t)load_u64(at))
+VALUE_INTEGER(value_longlong_unsigned, 8, put_uint, load_u64(at))
+VALUE_INTEGER(value_year, 1, put_uint, at[0] ? at[0] + 1900u : 0u)
+
+/* BIT(1..64): big-endian in `prefix` bytes. */
+static inline const uint8_t *value_bit(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    *out = put_uint(*out, load_be(at, c->prefix));
+    return at + c->prefix;
+}
+
+static inline const uint8_t *value_float(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    (void)c;
+    if (end - at < 4) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint8_t *o = *out;
+    o[0] = 0xca;
+    store_u32(o + 1, __builtin_bswap32(load_u32(at)));
+    *out = o + 5;
+    return at + 4;
+}
+
+static inline const uint8_t *value_double(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    (void)c;
+    if (end - at < 8) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint8_t *o = *out;
+    o[0] = 0xcb;
+    store_u64(o + 1, __builtin_bswap64(load_u64(at)));
+    *out = o + 9;
+    return at + 8;
+}
+
+/* ---- DECIMAL: groups of nine digits in 4 bytes, shorter groups at both ends in fewer; first bit flipped, all if negative ---- */
+
+/* Up to 18 digits before the dot and 9 behind it: the text has at most 29 characters, its header 1 byte. */
+static inline const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
+                                                 uint8_t **out) {
+    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    unsigned lead_bytes = GROUP_BYTES[c->lead], tail_bytes = GROUP_BYTES[c->tail];
+    const uint8_t *next = at + c->prefix;
+    uint64_t flip = at[0] & 0x80 ? 0 : UINT64_MAX, first = 0x80;
+    uint64_t whole = 0;
+    if (lead_bytes) {
+        whole = load_be(at, lead_bytes) ^ (first << (8 * lead_bytes - 8));
+        whole = (whole ^ flip) & (UINT32_MAX >> (32 - 8 * lead_bytes));
+        if (whole >= POWERS[c->lead]) return ROW_FAIL(ROW_ERROR_VALUE);
+        at += lead_bytes;
+        first = 0;
+    }
+    if (c->groups) {
+        uint32_t group = (uint32_t)((__builtin_bswap32(load_u32(at)) ^ (first << 24)) ^ flip);
+        if (group > 999999999) return ROW_FAIL(ROW_ERROR_VALUE);
+        whole = whole * 1000000000 + group;
+        at += 4;
+        first = 0;
+    }
+    uint8_t *text = *out + 1, *o = text;
+    *o = '-';
+    o += flip & 1;
+    o = put_decimal(o, whole);
+    if (tail_bytes) {
+        uint64_t tail = load_be(at, tail_bytes) ^ (first << (8 * tail_bytes - 8));
+        tail = (tail ^ flip) & (UINT32_MAX >> (32 - 8 * tail_bytes));
+        if (tail >= POWERS[c->tail]) return ROW_FAIL(ROW_ERROR_VALUE);
+        *o++ = '.';
+        put_padded(o, (uint32_t)tail, c->tail);
+        o += c->tail;
+    }
+    **out = (uint8_t)(0xa0 | (o - text));
+    *out = o;
+    return next;
+}
+
+/* Any DECIMAL: at most 65 digits, a dot, a sign and a zero. Writes at most 68 characters; NULL: not a decimal. */
+static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned groups, unsigned fraction_groups, unsigned tail,
+                                    uint8_t *o) {
+    uint8_t bytes[32]; /* DECIMAL(65, 30) has 30 */
+    unsigned n = GROUP_BYTES[lead] + 4 * (groups + fraction_groups) + GROUP_BYTES[tail];
+    uint8_t flip = at[0] & 0x80 ? 0 : 0xff;
+    for (unsigned i = 0; i < n; i++) bytes[i] = at[i] ^ flip;
+    bytes[0] ^= 0x80;
+    const uint8_t *p = bytes;
+    if (flip) *o++ = '-';
+    int begun = 0;
+    if (lead) {
+        uint64_t group = load_be(p, GROUP_BYTES[lead]);
+        if (group >= POWERS[lead]) return NULL;
+        if (group) { o = put_decimal(o, group); begun = 1; }
+        p += GROUP_BYTES[lead];
+    }
+    for (unsigned i = 0; i < groups; i++, p += 4) {
+        uint64_t group = load_be(p, 4);
+        if (group > 999999999) return NULL;
+        if (begun) { put_nine(o, (uint32_t)group); o += 9; }
+        else if (group) { o = put_decimal(o, group); begun = 1; }
+    }
+    if (!begun) *o++ = '0';
+    if (fraction_groups + tail == 0) return o;
+    *o++ = '.';
+    for (unsigned i = 0; i < fraction_groups; i++, p += 4) {
+        uint64_t group = load_be(p, 4);
+        if (group > 999999999) return NULL;
+        put_nine(o, (uint32_t)group);
+        o += 9;
+    }
+    if (tail) {
+        uint64_t group = load_be(p, GROUP_BYTES[tail]);
+        if (group >= POWERS[tail]) return NULL;
+        put_padded(o, (uint32_t)group, tail);
+        o += tail;
+    }
+    return o;
+}
+
+static inline const uint8_t *value_decimal(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint8_t text[80], *text_end = decimal_text(at, c->lead, c->groups, c->fraction_groups, c->tail, text);
+    if (text_end == NULL) return ROW_FAIL(ROW_ERROR_VALUE);
+    uint8_t *o = put_str_head(*out, (uint64_t)(text_end - text));
+    memcpy(o, text, (size_t)(text_end - text));
+    *out = o + (text_end - text);
+    return at + c->prefix;
+}
+
+#endif

@@ -1,0 +1,121 @@
+"""Event headers of a dump's stream, for those who look for a place and not for rows; plain Python, bodies are skipped.
+
+Layouts: MySQL's "Binlog Event Header" page; GTID events: MySQL's Gtid_log_event, MariaDB's "GTID_EVENT".
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+from engine.errors import BinlogError, ConnectionLost
+from engine.source.server_errors import dump_error
+
+ROTATE, FORMAT_DESCRIPTION, HEARTBEAT, GTID, ANONYMOUS_GTID, HEARTBEAT_V2, GTID_TAGGED = 4, 15, 27, 33, 34, 41, 42
+MARIADB_GTID = 162
+TRANSACTION_STARTS = frozenset({GTID, ANONYMOUS_GTID, GTID_TAGGED, MARIADB_GTID})
+
+_BUFFER_BYTES = 1 << 20
+_LARGEST_PACKET = 0xFFFFFF  # a packet of this length is continued by the next
+_BODY_BYTES = 600  # of an event, how much is looked at: a ROTATE's file name, a GTID's commit time
+_HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
+_ARTIFICIAL = 0x20
+
+
+class Stream(Protocol):
+    """What a Connection is after dump."""
+
+    def recv_into(self, buffer: memoryview) -> int: ...
+
+    def wait_readable(self, timeout_s: float) -> bool: ...
+
+
+class EventHeader(NamedTuple):
+    """type, timestamp (s), file and where in it the event begins and ends; `made_up` events are in no file."""
+
+    type: int
+    timestamp: int
+    file: str
+    start: int
+    end: int
+    made_up: bool
+
+
+def read_headers(stream: Stream, timeout_s: float) -> Iterator[EventHeader]:
+    """The stream's events up to its 0xFE packet, heartbeats left out.
+
+    Raises:
+        SourceError: the server's error packet.
+        ConnectionLost: nothing for `timeout_s`, or the connection broke.
+    """
+    file, offset = "", 4
+    for body in _packets(stream, timeout_s):
+        timestamp, kind, _, size, log_pos, flags = _HEADER.unpack_from(body, 1)
+        if kind in (HEARTBEAT, HEARTBEAT_V2):
+            continue
+        made_up = bool(flags & _ARTIFICIAL) or not timestamp or (kind == FORMAT_DESCRIPTION and offset != 4)
+        start = offset
+        if not made_up:
+            offset = _end(start + size, log_pos)
+        yield EventHeader(kind, timestamp, file, start, offset, made_up)
+        if kind == ROTATE and made_up:
+            (offset,) = struct.unpack_from("<Q", body, 20)
+            file = _without_checksum(body[1 : size + 1])[27:].decode(errors="replace")
+
+
+def _without_checksum(event: memoryview) -> bytes:
+    """A ROTATE at the stream's begin comes before anything says whether events carry checksums; its own bytes tell."""
+    body, checksum = bytes(event[:-4]), bytes(event[-4:])
+    return body if zlib.crc32(body).to_bytes(4, "little") == checksum else bytes(event)
+
+
+def _end(expected: int, log_pos: int) -> int:
+    """The header's end position has 32 bits, and is 0 inside transactions in MariaDB 11.4 and later."""
+    if not log_pos:
+        return expected
+    return expected + ((log_pos - expected + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+
+
+def _packets(stream: Stream, timeout_s: float) -> Iterator[memoryview]:
+    """The first bytes of each event packet, status byte included; continuations are skipped."""
+    buffer = bytearray(_BUFFER_BYTES)
+    window = memoryview(buffer)
+    begin = end = skip = 0
+    continued = False
+    while True:
+        if skip:
+            step = min(skip, end - begin)
+            begin, skip = begin + step, skip - step
+        if not skip and end - begin >= 4:
+            length = int.from_bytes(window[begin : begin + 3], "little")
+            needed = min(length, _BODY_BYTES)
+            if end - begin >= 4 + needed:
+                body = window[begin + 4 : begin + 4 + needed]
+                if not continued:
+                    if _is_end(body):
+                        return
+                    yield body
+                continued = length == _LARGEST_PACKET
+                begin, skip = begin + 4, length
+                continue
+        window[: end - begin] = window[begin:end]
+        begin, end = 0, end - begin
+        while not (got := stream.recv_into(window[end:])):
+            if not stream.wait_readable(timeout_s):
+                raise ConnectionLost("the connection was lost: the server sends nothing", seconds=timeout_s)
+        end += got
+
+
+def _is_end(body: memoryview) -> bool:
+    status = body[0] if body else -1
+    if status == 0xFF:
+        (code,) = struct.unpack_from("<H", body, 1)
+        message = bytes(body[3:]).decode(errors="replace")
+        raise dump_error(code, message[6:] if message.startswith("#") else message)
+    if status == 0xFE:
+        return True
+    if status or len(body) < 20:
+        raise BinlogError("a packet of the dump is not an event", status=status, bytes=len(body))
+    return False

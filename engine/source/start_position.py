@@ -1,0 +1,202 @@
+"""Where a source begins to read: `latest`, `earliest`, `binlog.000012:4`, `gtid:...` or a time → a place in the binlog.
+
+What is found is always the begin of a transaction (or of what stands between two), so nothing is read without its context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from engine.errors import ConfigError, PositionError, ServerSetupError
+from engine.position import Start, split_file_name
+from engine.source.dump_command import DumpPosition, check_gtid
+from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS, EventHeader, read_headers
+
+if TYPE_CHECKING:
+    from engine.source.connection import Connection
+
+FIRST_OFFSET = 4  # after the file's magic bytes
+_MALFORMED_GTID_SET = 1772
+
+# Events that stand between transactions: a dump may begin at any of them.
+_BETWEEN = TRANSACTION_STARTS | {
+    3,  # STOP
+    ROTATE,
+    FORMAT_DESCRIPTION,
+    26,  # INCIDENT
+    35,  # PREVIOUS_GTIDS
+    161,  # MariaDB BINLOG_CHECKPOINT
+    163,  # MariaDB GTID_LIST
+    164,  # MariaDB START_ENCRYPTION
+}
+
+
+def resolve(connection: Connection, start: Start) -> DumpPosition:
+    """The place to dump from.
+
+    Raises:
+        PositionError: the server doesn't have it; says what it has.
+        ConnectionLost, ServerSetupError: the server went away, or lacks a privilege or a binlog.
+    """
+    if start.kind == "latest":
+        return latest(connection)
+    if start.kind == "earliest":
+        return DumpPosition(files(connection)[0][0], FIRST_OFFSET)
+    if start.kind == "gtid":
+        return _by_gtid(connection, start.gtid)
+    if start.kind == "file":
+        return _by_file(connection, start.file, start.offset)
+    assert start.time is not None
+    return _by_time(connection, start.time)
+
+
+def latest(connection: Connection) -> DumpPosition:
+    """Where the binlog ends now."""
+    rows = connection.query_either("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS", "SHOW BINLOG STATUS")
+    if not rows:
+        raise _no_binlog(connection)
+    return DumpPosition(str(rows[0][0]), int(rows[0][1]))
+
+
+def files(connection: Connection) -> list[tuple[str, int]]:
+    """(name, size in bytes) of the server's binlog files, oldest first; never empty."""
+    if not connection.known_facts.log_bin:
+        raise _no_binlog(connection)
+    listed = [(str(row[0]), int(row[1])) for row in connection.query("SHOW BINARY LOGS")]
+    if not listed:
+        raise _no_binlog(connection)
+    return listed
+
+
+def _no_binlog(connection: Connection) -> ServerSetupError:
+    return ServerSetupError(
+        "the server writes no binlog", source=connection.name, server=connection.where,
+        remedy="in my.cnf: log_bin=binlog and server_id=1, without skip-log-bin; then restart the server",
+    )  # fmt: skip
+
+
+def _by_file(connection: Connection, file: str, offset: int) -> DumpPosition:
+    """A file and offset from outside: looked at first, since servers answer a wrong one late and in riddles."""
+    listed = files(connection)
+    name, size = next(((name, size) for name, size in listed if _same_file(name, file)), ("", 0))
+    facts = {"first": f"{listed[0][0]}:{FIRST_OFFSET}", "last": f"{listed[-1][0]}:{listed[-1][1]}", "server": connection.where}
+    if not name:
+        raise PositionError(
+            f"the server has no binlog file {file}", source=connection.name, **facts,
+            remedy='it was purged or belongs to another server; start from one between first and last, or "earliest"',
+        )  # fmt: skip
+    if offset > size:
+        raise PositionError(
+            f"{name} ends before offset {offset}", source=connection.name, size=size, **facts,
+            remedy="take an offset up to the file's size",
+        )  # fmt: skip
+    if offset in (FIRST_OFFSET, size):
+        return DumpPosition(name, offset)
+    for event in _events(connection, name, offset):
+        if not event.made_up and event.file == name:
+            if event.type in _BETWEEN:
+                return DumpPosition(name, offset)
+            break
+    return DumpPosition(name, _transaction_around(connection, name, offset))
+
+
+def _same_file(one: str, other: str) -> bool:
+    """binlog.1000000 and binlog.01000000 are one file: numbers are compared as numbers."""
+    try:
+        return split_file_name(one) == split_file_name(other)
+    except ConfigError:
+        return one == other
+
+
+def _transaction_around(connection: Connection, file: str, offset: int) -> int:
+    """The begin of the transaction that has an event at this offset, found by reading the file's headers from its begin."""
+    begin = FIRST_OFFSET
+    for event in _events(connection, file, FIRST_OFFSET):
+        if event.made_up:
+            continue
+        if event.file != file or event.start > offset:
+            break
+        if event.type in _BETWEEN:
+            begin = event.start
+        if event.start == offset:
+            return begin
+    raise PositionError(
+        f"no event of {file} begins at offset {offset}", source=connection.name, nearest_before=f"{file}:{begin}",
+        remedy="take an offset that a consumer or SHOW BINLOG EVENTS names",
+    )  # fmt: skip
+
+
+def _by_gtid(connection: Connection, gtid: str) -> DumpPosition:
+    """After the transactions of this set. MySQL's purged ones are looked at now; MariaDB says it when the dump begins."""
+    facts = connection.known_facts
+    gtid = "".join(gtid.split())
+    check_gtid(facts.flavour, gtid)
+    if facts.is_mariadb:
+        return DumpPosition("", FIRST_OFFSET, gtid)
+    if facts.gtid_mode not in ("ON", "ON_PERMISSIVE"):
+        raise ServerSetupError(
+            f"a GTID start needs gtid_mode=ON, it is {facts.gtid_mode}", source=connection.name, server=connection.where,
+            remedy="turn GTIDs on (gtid_mode, enforce_gtid_consistency), or start from a file and offset",
+        )  # fmt: skip
+    missing = connection.query("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_purged, %s), @@GLOBAL.gtid_purged", gtid)[0]
+    if missing[0]:
+        raise PositionError(
+            "the server has purged transactions that come after this GTID set", source=connection.name, server=connection.where,
+            gtid=gtid, missing=_one_line(missing[0]), purged=_one_line(missing[1]),
+            remedy='start with "earliest", and copy what is not in the binlog any more from the tables',
+        )  # fmt: skip
+    return DumpPosition("", FIRST_OFFSET, gtid)
+
+
+def _one_line(gtid: object) -> str:
+    return "".join(str(gtid).split())
+
+
+def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
+    """The first transaction of the wanted second or later. Times are those of the events' headers: the statement's start.
+
+    Bisects over the files' first events, then reads headers within one file; a file is left out only if the next one is
+    older than the wanted second too.
+    """
+    second = int(wanted.timestamp())
+    listed = [name for name, _ in files(connection)]
+    oldest = _created(connection, listed[0])
+    if oldest > second:
+        raise PositionError(
+            "the server's binlog begins after the wanted time", source=connection.name, server=connection.where,
+            wanted=_utc(second), oldest=_utc(oldest), first=f"{listed[0]}:{FIRST_OFFSET}",
+            remedy='start with "earliest", or with a time from oldest on',
+        )  # fmt: skip
+    low, high = 0, len(listed)  # listed[low] is older than the wanted second, or the first; listed[high] is not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if _created(connection, listed[middle]) < second else (low, middle)
+    end = DumpPosition(listed[low], FIRST_OFFSET)
+    for event in _events(connection, listed[low], FIRST_OFFSET):
+        if event.made_up:
+            continue
+        if event.type in TRANSACTION_STARTS and event.timestamp >= second:
+            return DumpPosition(event.file, event.start)
+        end = DumpPosition(event.file, event.end)
+    return end
+
+
+def _created(connection: Connection, file: str) -> int:
+    """When the server began this file, in seconds since 1970: the time of its FORMAT_DESCRIPTION event."""
+    for event in _events(connection, file, FIRST_OFFSET):
+        if event.type == FORMAT_DESCRIPTION:
+            return event.timestamp
+    raise PositionError("a binlog file has no FORMAT_DESCRIPTION event", source=connection.name, file=file)
+
+
+def _events(connection: Connection, file: str, offset: int) -> Iterator[EventHeader]:
+    """Headers from here to the binlog's end, over a connection of its own that ends with the loop."""
+    with connection.beside() as second:
+        second.dump(DumpPosition(file, offset), to_end=True)
+        yield from read_headers(second, second.config.read_timeout_s)
+
+
+def _utc(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,53 @@
+"""A stage is a loop with one contract, so a test can step the whole engine in one process; a process is only where it runs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+IDLE_NS = 100_000_000  # how long an idle stage sleeps at most before it looks for a stop request
+
+
+class Stage(Protocol):
+    """source, sink and server.
+
+    `do_work` does a bounded piece of work without waiting and says how much (0: nothing to do). `idle` sleeps until there
+    may be work, at most `timeout_ns`. `on_close` releases everything; it is called once, also after an error.
+    """
+
+    role_name: str
+
+    def on_start(self) -> None: ...
+
+    def do_work(self, now_ns: int) -> int: ...
+
+    def idle(self, timeout_ns: int) -> None: ...
+
+    def on_close(self) -> None: ...
+
+
+def run(stage: Stage, stopping: Callable[[], bool]) -> None:
+    """Start the stage, loop until `stopping()`, close it. Whatever it raises goes to the caller after on_close."""
+    try:
+        stage.on_start()
+        while not stopping():
+            if not stage.do_work(time.monotonic_ns()):
+                stage.idle(IDLE_NS)
+    finally:
+        stage.on_close()
+
+
+def step(*stages: Stage, rounds: int = 1000) -> int:
+    """Work all stages in turn, without sleeping, until none finds anything to do; returns the work done.
+
+    Raises:
+        TimeoutError: they still find work after `rounds` turns.
+    """
+    total = 0
+    for _ in range(rounds):
+        work = sum(stage.do_work(time.monotonic_ns()) for stage in stages)
+        if not work:
+            return total
+        total += work
+    raise TimeoutError(f"stages still busy after {rounds} rounds: {', '.join(s.role_name for s in stages)}")

@@ -1,0 +1,119 @@
+"""Fixtures: real servers, shared or of one's own.
+
+A test that asks for a server which this machine can't have is skipped, and counted as such; with
+BINLOG_ENGINE_REQUIRE_SERVERS=1, as `make test` sets it, it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.servers.database import Database
+from tests.servers.mariadb import MariaDB
+from tests.servers.missing import Missing
+from tests.servers.mysql import MySQL
+
+MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whoever uses a server's fixture is marked by it, so that `-m "not mysql"` leaves out what is slow or can't be had."""
+    for item in items:
+        for name in MAKERS:
+            if {name, f"make_{name}"} & set(getattr(item, "fixturenames", ())):
+                item.add_marker(name)
+
+
+def _make(name: str, options: dict[str, Any]) -> Database:
+    """A started server; skips or fails the test where it can't be had."""
+    server = None
+    try:
+        server = MAKERS[name](**options)
+        return server.start()
+    except Missing as missing:
+        _remove(server)
+        if os.environ.get("BINLOG_ENGINE_REQUIRE_SERVERS") == "1":
+            pytest.fail(f"no {name}: {missing}", pytrace=False)
+        pytest.skip(f"no {name}: {missing}")
+    except BaseException:
+        _remove(server)
+        raise
+
+
+def _remove(server: Database | None) -> None:
+    if server is not None:
+        server.close()
+
+
+def _makers(name: str) -> Iterator[Callable[..., Any]]:
+    made: list[Database] = []
+
+    def make(**options: Any) -> Database:
+        made.append(_make(name, options))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()
+
+
+@pytest.fixture
+def make_mariadb() -> Iterator[Callable[..., MariaDB]]:
+    """`make_mariadb(binlog_row_image="MINIMAL")`: a started MariaDB of the test's own."""
+    yield from _makers("mariadb")
+
+
+@pytest.fixture
+def make_mysql() -> Iterator[Callable[..., MySQL]]:
+    """`make_mysql(gtid_mode="OFF")`: a started MySQL of the test's own."""
+    yield from _makers("mysql")
+
+
+def _shared(name: str) -> Iterator[Any]:
+    server = _make(name, {})
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDB]:
+    """The MariaDB that tests share; make a schema of your own in it, see unique_schema."""
+    yield from _shared("mariadb")
+
+
+@pytest.fixture(scope="session")
+def mysql() -> Iterator[MySQL]:
+    """The MySQL that tests share; make a schema of your own in it, see unique_schema."""
+    yield from _shared("mysql")
+
+
+@pytest.fixture(scope="session", params=[pytest.param(name, marks=getattr(pytest.mark, name)) for name in MAKERS])
+def server(request: pytest.FixtureRequest) -> Any:
+    """Each of the shared servers in turn."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def make_server(server: Database, request: pytest.FixtureRequest) -> Callable[..., Database]:
+    """make_mariadb and make_mysql in turn."""
+    maker: Callable[..., Database] = request.getfixturevalue(f"make_{server.name}")
+    return maker
+
+
+@pytest.fixture
+def unique_schema(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The name of an empty database on the shared server that the test uses; dropped at the end."""
+    users = [name for name in ("server", *MAKERS) if name in request.fixturenames]
+    assert users, "unique_schema goes with server, mariadb or mysql"
+    servers: list[Database] = [request.getfixturevalue(name) for name in users]
+    name = re.sub(r"\W+", "_", request.node.name)[-40:] + f"_{os.getpid()}"
+    for database in servers:
+        database.sql(f"DROP DATABASE IF EXISTS `{name}`", f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    yield name
+    for database in servers:
+        database.sql(f"DROP DATABASE IF EXISTS `{name}`")

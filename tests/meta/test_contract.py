@@ -1,0 +1,207 @@
+"""One contract, every meta manager."""
+
+import multiprocessing
+import os
+import signal
+import time
+
+import pytest
+
+from engine.errors import MetaError
+from engine.instance import Instance
+from engine.meta import Place, SourceHistory
+from engine.meta.file import FileMeta
+from engine.meta.memory import MemoryMeta
+from engine.meta.open import open_meta
+from engine.position import Identity
+
+SPAWN = multiprocessing.get_context("spawn")
+PLACE = Place("orders", "cache", 0, 1)
+
+
+@pytest.fixture(params=["file", "memory"])
+def kind(request):
+    return request.param
+
+
+@pytest.fixture
+def instance(tmp_path):
+    instance = Instance(tmp_path)
+    yield instance
+    path = instance.meta_file("memory")
+    for leftover in path.parent.glob(path.name + "*"):
+        leftover.unlink()
+
+
+@pytest.fixture
+def meta(kind, instance):
+    meta = open_meta(kind, instance)
+    yield meta
+    meta.close()
+
+
+def test_a_history_keeps_its_number_and_no_other_gets_it(meta):
+    assert meta.source_number("shop", "binlog") == 1
+    assert meta.source_number("shop", "mysql-bin") == 2
+    assert meta.source_number("archive", "binlog") == 3
+    assert meta.source_number("shop", "binlog") == 1
+    assert meta.histories() == {
+        1: SourceHistory("shop", "binlog"),
+        2: SourceHistory("shop", "mysql-bin"),
+        3: SourceHistory("archive", "binlog"),
+    }
+
+
+def test_a_table_version_keeps_its_key_and_its_schema(meta):
+    assert meta.table_key(b"one") == 1
+    assert meta.table_key(b"two") == 2
+    assert meta.table_key(b"one") == 1
+    assert meta.packed_schema(1) == b"one"
+    assert meta.packed_schema(2) == b"two"
+
+
+def test_an_unknown_key_has_no_schema(meta):
+    assert meta.packed_schema(7) is None
+
+
+def test_acked_positions_come_back_by_destination(meta):
+    other = Place("audit", "default", 3, 2)
+    meta.ack({PLACE: Identity(12, 4096, 3, 1), other: Identity(1, 4, 1, 0)})
+    assert meta.acked() == {PLACE: Identity(12, 4096, 3, 1), other: Identity(1, 4, 1, 0)}
+    assert meta.acked("orders") == {PLACE: Identity(12, 4096, 3, 1)}
+    assert meta.acked("nothing") == {}
+
+
+@pytest.mark.parametrize("earlier", [(11, 9999, 9, 9), (12, 4095, 9, 9), (12, 4096, 2, 9), (12, 4096, 3, 0)])
+def test_an_earlier_position_does_not_move_the_kept_one_back(meta, earlier):
+    meta.ack({PLACE: Identity(12, 4096, 3, 1)})
+    meta.ack({PLACE: Identity(*earlier)})
+    assert meta.acked()[PLACE] == Identity(12, 4096, 3, 1)
+
+
+def test_offsets_beyond_four_gib_and_files_past_six_digits_are_numbers(meta):
+    meta.ack({PLACE: Identity(999_999, 5 << 32, 1, 0)})
+    meta.ack({PLACE: Identity(1_000_000, 4, 1, 0)})
+    assert meta.acked()[PLACE] == Identity(1_000_000, 4, 1, 0)
+
+
+def test_acks_are_kept_all_or_none(meta):
+    with pytest.raises(MetaError):
+        meta.ack({PLACE: Identity(1, 4, 1, 0), Place("audit", "x", 0, 1): Identity(1, None, 1, 0)})
+    assert meta.acked() == {}
+
+
+def test_a_forgotten_consumer_has_no_positions_and_others_keep_theirs(meta):
+    other_partition, stays = PLACE._replace(partition=1), PLACE._replace(consumer="default")
+    meta.ack(dict.fromkeys((PLACE, other_partition, stays), Identity(1, 4, 1, 0)))
+    meta.forget_consumer("orders", "cache")
+    assert set(meta.acked()) == {stays}
+
+
+def test_the_first_position_is_kept_once(meta):
+    assert meta.first_position(1) is None
+    assert meta.first_position(1, Identity(1, 4, 0, 0)) == Identity(1, 4, 0, 0)
+    assert meta.first_position(1, Identity(5, 4, 0, 0)) == Identity(1, 4, 0, 0)
+    assert meta.first_position(1) == Identity(1, 4, 0, 0)
+    assert meta.first_position(2) is None
+
+
+def test_everything_is_found_again_by_another_opening(kind, instance, meta):
+    meta.source_number("shop", "binlog")
+    meta.table_key(b"one")
+    meta.ack({PLACE: Identity(1, 4, 1, 0)})
+    meta.first_position(1, Identity(1, 4, 0, 0))
+    again = open_meta(kind, instance)
+    assert again.source_number("shop", "binlog") == 1
+    assert again.packed_schema(1) == b"one"
+    assert again.acked() == {PLACE: Identity(1, 4, 1, 0)}
+    assert again.first_position(1) == Identity(1, 4, 0, 0)
+    again.close()
+    again.close()
+
+
+def _allocate(kind, data_dir, numbers, answers):
+    meta = open_meta(kind, Instance(data_dir))
+    answers.put({number: meta.table_key(b"%d" % number) for number in numbers})
+    meta.close()
+
+
+def test_processes_that_open_and_allocate_at_once_agree_on_every_key(kind, instance):
+    answers = SPAWN.Queue()
+    orders = [range(200), range(199, -1, -1), range(100, 300)]
+    processes = [SPAWN.Process(target=_allocate, args=(kind, instance.data_dir, order, answers)) for order in orders]
+    for process in processes:
+        process.start()
+    given = [answers.get(timeout=60) for _ in processes]
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    merged = {}
+    for keys in given:
+        for number, key in keys.items():
+            assert merged.setdefault(number, key) == key
+    assert len(set(merged.values())) == len(merged) == 300
+
+
+def _write_for_ever(kind, data_dir, told):
+    meta = open_meta(kind, Instance(data_dir))
+    n = 0
+    while True:
+        n += 1
+        key = meta.table_key(b"schema %d" % n)
+        meta.ack({PLACE: Identity(n, 4, 1, 0), PLACE._replace(partition=1): Identity(n, 4, 1, 0)})
+        told.send((n, key))
+
+
+@pytest.mark.parametrize("after", [1, 40, 170])
+def test_a_writer_killed_in_the_middle_leaves_what_it_was_promised(kind, instance, after):
+    ours, theirs = SPAWN.Pipe(duplex=False)
+    process = SPAWN.Process(target=_write_for_ever, args=(kind, instance.data_dir, theirs))
+    process.start()
+    theirs.close()
+    promised = {}
+    while len(promised) < after:
+        n, key = ours.recv()
+        promised[n] = key
+    os.kill(process.pid, signal.SIGKILL)
+    process.join()
+    while True:  # what it still said before it died counts too
+        try:
+            n, key = ours.recv()
+        except EOFError:
+            break
+        promised[n] = key
+    meta = open_meta(kind, instance)
+    kept = meta.acked()
+    assert kept[PLACE] == kept[PLACE._replace(partition=1)] >= Identity(max(promised), 4, 1, 0)
+    for n, key in promised.items():
+        assert meta.packed_schema(key) == b"schema %d" % n
+    assert meta.table_key(b"a new one") not in promised.values()
+    meta.close()
+
+
+def test_an_ack_takes_far_less_than_a_millisecond(meta):
+    quickest = 1.0
+    for n in range(1, 200):
+        before = time.perf_counter()
+        meta.ack({PLACE: Identity(n, 4, 1, 0)})
+        quickest = min(quickest, time.perf_counter() - before)
+    assert quickest < 0.001
+
+
+def test_the_memory_kind_is_one_file_in_shared_memory_once_everybody_has_closed_it(instance):
+    meta = open_meta("memory", instance)
+    assert isinstance(meta, MemoryMeta)
+    path = instance.meta_file("memory")
+    assert str(path).startswith("/dev/shm/")
+    assert path.exists()
+    meta.close()
+    assert list(path.parent.glob(f"{instance.prefix}*")) == [path]
+
+
+def test_the_file_kind_lies_in_the_data_folder_which_it_makes(tmp_path):
+    instance = Instance(tmp_path / "not" / "there")
+    meta = open_meta("file", instance)
+    assert isinstance(meta, FileMeta)
+    assert instance.meta_file("file").exists()
+    meta.close()

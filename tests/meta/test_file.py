@@ -1,0 +1,111 @@
+"""What can be wrong with the file: each fault is one line that names the file and the remedy."""
+
+import sqlite3
+
+import pytest
+
+from engine.errors import MetaError
+from engine.meta import Place
+from engine.meta.file import MAX_SOURCE_NUMBER, FileMeta
+from engine.position import Identity
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "meta.sqlite"
+
+
+def refusal(path):
+    with pytest.raises(MetaError) as caught:
+        FileMeta(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert str(path) in message
+    assert "—" in message
+    return message
+
+
+def test_a_file_of_another_version_is_refused_by_number(path):
+    FileMeta(path).close()
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    assert "found=99 known=1" in refusal(path)
+
+
+def test_a_foreign_database_is_refused_and_not_touched(path):
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE theirs (x)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    assert "not meta of binlog-engine" in refusal(path)
+    assert path.read_bytes() == before
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    path.write_bytes(b"this is not SQLite at all. " * 400)
+    assert "damaged" in refusal(path)
+
+
+def test_a_damaged_file_is_refused(path):
+    meta = FileMeta(path)
+    for n in range(200):
+        meta.table_key(b"schema %d " % n * 20)
+    meta.close()
+    content = bytearray(path.read_bytes())
+    content[8192:16384] = b"\xa5" * 8192
+    path.write_bytes(content)
+    assert "damaged" in refusal(path)
+
+
+def test_a_truncated_file_is_refused(path):
+    meta = FileMeta(path)
+    for n in range(200):
+        meta.table_key(b"schema %d " % n * 20)
+    meta.close()
+    path.write_bytes(path.read_bytes()[:12288])
+    assert "damaged" in refusal(path)
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "data").write_text("")
+    assert "folder can't be used" in refusal(tmp_path / "data" / "meta.sqlite")
+
+
+def test_a_folder_that_takes_no_files_is_refused(path):
+    path.mkdir()
+    assert "can't be read or written" in refusal(path)
+
+
+def test_a_file_that_cannot_be_written_is_known_at_opening(path, monkeypatch):
+    FileMeta(path).close()
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda p, **options: connect(f"file:{p}?mode=ro", uri=True, **options))
+    assert "SQLITE_READONLY" in refusal(path)
+
+
+def test_an_empty_file_becomes_meta(path):
+    path.touch()
+    meta = FileMeta(path)
+    assert meta.source_number("shop", "binlog") == 1
+    meta.close()
+
+
+def test_numbers_do_not_outgrow_the_record_field(path):
+    meta = FileMeta(path)
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO source_number VALUES (?, 'last', 'binlog')", (MAX_SOURCE_NUMBER,))
+    db.commit()
+    db.close()
+    with pytest.raises(MetaError, match="no more source numbers"):
+        meta.source_number("one too many", "binlog")
+    assert len(meta.histories()) == 1
+    meta.close()
+
+
+def test_a_closed_meta_says_so(path):
+    meta = FileMeta(path)
+    meta.close()
+    with pytest.raises(MetaError, match="closed"):
+        meta.ack({Place("orders", "default", 0, 1): Identity(1, 4, 1, 0)})

@@ -1,0 +1,171 @@
+"""What MariaDB and MySQL have in common: options, a copied data dir, accounts, connections and binlog files."""
+
+from __future__ import annotations
+
+import atexit
+import getpass
+import shutil
+import socket
+import subprocess
+import tempfile
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar, Self
+from urllib.parse import quote
+
+import pymysql
+
+from tests.servers.process import Process, StartError, free_port
+
+REPL_USER = "repl"
+REPL_PASSWORD = "repl-secret"
+
+# The accounts, the same on both servers; REPLICATION CLIENT is MariaDB's BINLOG MONITOR under its older name.
+# Both servers run it while they initialise, where accounts can't be changed before the grant tables are loaded.
+ACCOUNTS = f"""
+FLUSH PRIVILEGES;
+CREATE USER {REPL_USER}@'127.0.0.1' IDENTIFIED BY '{REPL_PASSWORD}';
+GRANT REPLICATION SLAVE, REPLICATION CLIENT, SELECT ON *.* TO {REPL_USER}@'127.0.0.1';
+CREATE USER IF NOT EXISTS root@'127.0.0.1' IDENTIFIED BY '';
+GRANT ALL PRIVILEGES ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
+"""
+
+DURABILITY_OFF = {"innodb_flush_log_at_trx_commit": 0, "sync_binlog": 0}  # the machine doesn't crash, only the process
+SMALL = {"innodb_buffer_pool_size": "32M"}
+
+
+class Database(ABC):
+    """One server on a port of 127.0.0.1. Options are the server's own, `binlog_row_image="MINIMAL"`; None leaves one out."""
+
+    name: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]]
+    _template: ClassVar[Path | None]
+
+    def __init__(self, **options: Any) -> None:
+        self.options = {**DURABILITY_OFF, **SMALL, **self.defaults, **options}
+        self.process = Process(self.name)
+        self.data_dir = self.process.folder / "data"
+        self.socket = self.process.folder / "socket"
+        self.port = free_port()
+
+    @classmethod
+    @abstractmethod
+    def initialise(cls, data_dir: Path, accounts: Path) -> None:
+        """Make a data dir and run the SQL file `accounts` on it."""
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """The server's command line up to where `options` begin."""
+
+    @abstractmethod
+    def binlog_text(self, *files: Path | str) -> str:
+        """Binlog files as the server's own tool decodes them: an oracle."""
+
+    @classmethod
+    def template(cls) -> Path:
+        """The data dir that every server of this process starts with: initialising takes 1-3 s, a copy 0.1 s."""
+        if cls._template is None:
+            folder = Path(tempfile.mkdtemp(prefix=f"{cls.name}-template-", dir="/tmp"))
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            accounts = folder / "accounts.sql"
+            accounts.write_text(ACCOUNTS)
+            cls.initialise(folder / "data", accounts)
+            cls._template = folder / "data"
+        return cls._template
+
+    def start(self) -> Self:
+        """Start, or start again on the same data and port; returns when connections are taken."""
+        fresh = not self.data_dir.exists()
+        if fresh:
+            shutil.copytree(self.template(), self.data_dir)
+        try:
+            self._start_once()
+        except StartError as error:
+            if not fresh or "already in use" not in str(error):
+                raise
+            self.port = free_port()  # somebody took the port between our look and the server's bind
+            self._start_once()
+        return self
+
+    def _start_once(self) -> None:
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in self.options.items() if value is not None]
+        self.process.spawn([*self.command(), *options])
+        self.process.wait_until(self._answers)
+
+    def _answers(self) -> bool:
+        try:
+            with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaves its unix socket open when nobody listens yet
+                probe.connect(str(self.socket))
+            self.connect(connect_timeout=2).close()
+        except (OSError, pymysql.err.OperationalError):
+            return False
+        return True
+
+    def stop(self, timeout_s: float = 60) -> int | None:
+        """An orderly stop. MySQL waits up to 10 s for an attached binlog reader: close readers first, or kill."""
+        return self.process.stop(timeout_s)
+
+    def kill(self) -> None:
+        self.process.kill()
+
+    def close(self) -> None:
+        """Kill it and remove its data."""
+        self.process.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def connect(self, **arguments: Any) -> pymysql.connections.Connection[Any]:
+        """As root over the unix socket, autocommit; any argument of pymysql.connect changes that."""
+        defaults: dict[str, Any] = {"user": "root", "charset": "utf8mb4", "autocommit": True}
+        if "host" not in arguments:
+            defaults["unix_socket"] = str(self.socket)
+        return pymysql.connect(**{**defaults, **arguments})
+
+    def sql(self, *statements: str) -> tuple[Any, ...]:
+        """Run statements as root; the rows of the last one."""
+        with self.connect() as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+            return tuple(cursor.fetchall())
+
+    def url(self, user: str = REPL_USER, password: str | None = None) -> str:
+        """`mysql://user:password@127.0.0.1:port`; of the replication account unless named otherwise. root's password is empty."""
+        if password is None:
+            password = REPL_PASSWORD if user == REPL_USER else ""
+        account = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
+        return f"mysql://{account}@127.0.0.1:{self.port}"
+
+    def position(self) -> str:
+        """Where the binlog ends now: `binlog.000001:1234`."""
+        version = str(self.sql("SELECT VERSION()")[0][0])
+        old_name = "MariaDB" in version or version.startswith(("5.", "8.0"))
+        file, offset = self.sql("SHOW MASTER STATUS" if old_name else "SHOW BINARY LOG STATUS")[0][:2]
+        return f"{file}:{offset}"
+
+    def binlog_files(self) -> list[Path]:
+        """The binlog files, oldest first."""
+        return [self.data_dir / row[0] for row in self.sql("SHOW BINARY LOGS")]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} port={self.port} running={self.process.running}>"
+
+
+def run_tool(argv: list[str]) -> str:
+    """Output of a server's tool; its binlog dumps hold raw bytes, which are shown with backslashes.
+
+    Raises:
+        RuntimeError: it failed; the message has its output.
+    """
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"{argv[0]} failed: {(done.stderr + done.stdout).decode(errors='replace')[-3000:]}")
+    return done.stdout.decode("utf-8", "backslashreplace")
+
+
+def account_name() -> str:
+    """Servers refuse to run as root unless told so by name; for anybody else it changes nothing."""
+    return getpass.getuser()
