@@ -81,12 +81,14 @@ class _Shop:
 
     def __init__(self, connect: Callable[[], Any], schema: str, rate: float) -> None:
         self.connect, self.schema = connect, schema
+        self.created = False
         self.workload = Workload(connect, schema, rate)
 
     def set_up(self) -> str:
         """Create the database, its tables and what is in it when the shop opens; the binlog position after that."""
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"CREATE DATABASE `{self.schema}` CHARACTER SET utf8mb4")
+            self.created = True
             cursor.execute(f"USE `{self.schema}`")
             for statement in TABLES.values():
                 cursor.execute(statement)
@@ -98,7 +100,14 @@ class _Shop:
 
     def finish(self) -> None:
         self.workload.stop()
-        closing = {"id": CLOSING_ORDER, "customer_id": 1, "total": 0, "note": "the shop closes", "placed": now(), "changed": now()}
+        closing = {
+            "id": CLOSING_ORDER,
+            "customer_id": 1,
+            "total": 0,
+            "note": "the shop closes",
+            "placed": now(),
+            "changed": now(),
+        }
         with self.connect() as connection, connection.cursor() as cursor:
             cursor.execute(f"USE `{self.schema}`")
             commit(connection, cursor, [insert("orders", closing)])
@@ -137,7 +146,6 @@ class NamedServer(_Shop):
         self.host, self.port, self.user = parts.hostname, parts.port or 3306, unquote(parts.username)
         self.password = unquote(parts.password or "")
         self.environment = {PASSWORD_VARIABLE: self.password}
-        self.created = False
         super().__init__(self._connect, OWN_DATABASE, rate)
 
     def _connect(self) -> Any:
@@ -148,8 +156,9 @@ class NamedServer(_Shop):
     def open(self) -> dict[str, Any]:
         account = f"{self.user} on {self.host}:{self.port}"
         self.console.print(
-            f"{account} is asked to create the database [bold]{OWN_DATABASE}[/], to work in it, and to drop it at the end.\n"
-            f"It needs ALL on {OWN_DATABASE}.* and, to read the binlog, REPLICATION SLAVE, REPLICATION CLIENT and SELECT on *.*"
+            f"{account} is asked to create the database [bold]{OWN_DATABASE}[/], to work in it, and to drop it at the\n"
+            f"end. It needs ALL on {OWN_DATABASE}.* and, to read the binlog, REPLICATION SLAVE, REPLICATION CLIENT\n"
+            "and SELECT on *.*"
         )
         try:
             start = self.set_up()
@@ -157,7 +166,6 @@ class NamedServer(_Shop):
             code, message = error.args[0], error.args[-1]
             remedy = f"; if it was left by an earlier run: DROP DATABASE {OWN_DATABASE}" if code == 1007 else ""
             raise DemoError(f"{account}: {message} ({code}){remedy}") from None
-        self.created = True
         url = f"mysql://{quote(self.user, safe='')}@{self.host}:{self.port}"
         return {"url": url, "password_env": PASSWORD_VARIABLE, "start": start}
 

@@ -1,10 +1,13 @@
-"""`make run`: a shop on a real database, the engine on it, and its changes as they arrive, until Ctrl-C or for --seconds."""
+"""`make run`: a shop on a real database, the engine on it, and its changes as they arrive, until Ctrl-C."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -12,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from pymysql.err import MySQLError
 from rich.console import Console
 
 import engine
@@ -28,6 +32,7 @@ TABLES = ("orders", "order_items")
 GET_WAIT_MS = 50
 READY_TIMEOUT_S = 30
 CATCH_UP_TIMEOUT_S = 20
+STOP_TIMEOUT_S = 10
 RECORDED_IDLE_S = 1.5  # a recorded binlog has an end: nothing came for so long
 
 
@@ -39,9 +44,11 @@ def main() -> int:
     try:
         origin = _origin(arguments, console)
         return _run(origin, arguments.seconds, console, ended)
-    except (DemoError, Missing, StartError, EngineError) as error:
-        console.print(f"demo: {error}", style="red", markup=False)
+    except (DemoError, Missing, StartError, EngineError, MySQLError) as error:
+        console.print(f"demo: {error}", style="red", markup=False, soft_wrap=True)
         return 1
+    except KeyboardInterrupt:  # the second Ctrl-C: no summary
+        return 130
     finally:
         if origin is not None:
             origin.close()
@@ -57,7 +64,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _ended_by_signal() -> threading.Event:
-    """Set by Ctrl-C and SIGTERM. No exception: a half-read frame would spoil the stream that we still want to finish."""
+    """Set by Ctrl-C and SIGTERM. No exception: a half-read frame would spoil the stream, which we want to finish."""
     ended = threading.Event()
 
     def end(number: int, frame: object) -> None:
@@ -90,6 +97,8 @@ def _run(origin: Origin, seconds: float | None, console: Console, ended: threadi
         port = free_port()
         config = child.folder / "engine.toml"
         config.write_text(to_toml(derive(source, origin.schema, port, child.folder / "data")))
+        if isinstance(origin, NamedServer):
+            _check(config, origin)
         child.spawn([COMMAND, "run", str(config)], origin.environment)
         child.wait_until(lambda: _listens(port), READY_TIMEOUT_S)
         console.print(f"binlog-engine runs, tcp://127.0.0.1:{port}/orders; its config is conf/engine.toml adapted: {config}\n")
@@ -102,7 +111,7 @@ def _run(origin: Origin, seconds: float | None, console: Console, ended: threadi
                 arrived = watch.until(stream, lambda: watch.closed, CATCH_UP_TIMEOUT_S, even_if_ended=True)
             else:
                 arrived = watch.until(stream, lambda: watch.idle_s() > RECORDED_IDLE_S, seconds)
-        status = child.stop(10)
+        status = _stop(child)
         console.print(watch.screen.summary())
         if not arrived:
             raise DemoError(f"the last changes did not arrive; the engine says:\n{child.log_tail()}")
@@ -112,8 +121,24 @@ def _run(origin: Origin, seconds: float | None, console: Console, ended: threadi
     except EngineError as error:
         raise DemoError(f"{error}\nthe engine says:\n{child.log_tail()}") from None
     finally:
-        child.stop(10)
+        with contextlib.suppress(DemoError):
+            _stop(child)
         child.close()
+
+
+def _check(config: Path, origin: Origin) -> None:
+    """A server that isn't ours may lack something; `check` says what, and how to mend it."""
+    environment = {**os.environ, **origin.environment}
+    done = subprocess.run([COMMAND, "check", str(config)], env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise DemoError(f"the server isn't set up for replication:\n{done.stdout}{done.stderr}".rstrip())
+
+
+def _stop(child: Process) -> int | None:
+    try:
+        return child.stop(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        raise DemoError(f"binlog-engine didn't stop in {STOP_TIMEOUT_S} s:\n{child.log_tail()}") from None
 
 
 class Watch:

@@ -54,9 +54,26 @@ TABLES = {
 }
 PRIMARY_KEYS = {"customers": ("id",), "products": ("id",), "orders": ("id",), "order_items": ("order_id", "line")}
 
-NAMES = ["Zoë Ångström", "李小龙", "Мария Иванова", "أمل حداد", "Octavia 🐙", "Søren Kjær", "Nguyễn Thị Hà", "佐藤さくら", "Björk"]
+NAMES = [
+    "Zoë Ångström",
+    "李小龙",
+    "Мария Иванова",
+    "أمل حداد",
+    "Octavia 🐙",
+    "Søren Kjær",
+    "Nguyễn Thị Hà",
+    "佐藤さくら",
+    "Björk",
+]
 GOODS = ["teapot", "café crème", "磁器茶碗", "Schraubenschlüssel", "piñata", "🎧 headphones", "самовар", "rope, 30 m"]
-NOTES = ["ring twice", "c'est un cadeau", "お急ぎ便", "leave it with “Bob” next door", 'fragile: 5" glass', "50% off \\o/"]
+NOTES = [
+    "ring twice",
+    "c'est un cadeau",
+    "お急ぎ便",
+    "leave it with “Bob” next door",
+    'fragile: 5" glass',
+    "50% off \\o/",
+]
 STATUSES = ["new", "paid", "packed", "shipped"]
 
 ORDERS_PER_SHOPPER = 1_000_000  # order ids of shopper n begin at n times this: no id depends on who commits first
@@ -126,7 +143,11 @@ class Shopper:
         lines = [(self.dice.randint(1, 5), Decimal(self.dice.randint(99, 19999)) / 100) for _ in products]
         self.open[order] = (0, lines)
         time_placed = self.clock()
-        details = {"channel": self.dice.choice(["web", "app", "shop"]), "gift": self.dice.random() < 0.2, "visits": len(lines)}
+        details = {
+            "channel": self.dice.choice(["web", "app", "shop"]),
+            "gift": self.dice.random() < 0.2,
+            "visits": len(lines),
+        }
         row = {
             "id": order,
             "customer_id": self.dice.randint(1, len(NAMES)),
@@ -226,7 +247,7 @@ def commit(connection: Any, cursor: Any, statements: list[str]) -> int:
     while True:
         try:
             connection.begin()
-            rows = sum(cursor.execute(statement) for statement in statements)
+            rows: int = sum(cursor.execute(statement) for statement in statements)
             connection.commit()
             return rows
         except pymysql.err.OperationalError as error:

@@ -25,11 +25,8 @@ def value(shown: Any) -> str:
 
 
 def key(change: Any) -> str:
-    """`id=7`, or the values alone where the names aren't there."""
-    if isinstance(change.key, Mapping):
-        return " ".join(f"{name}={value(part)}" for name, part in change.key.items())
-    parts = change.key if isinstance(change.key, tuple | list) else [change.key]
-    return "/".join(map(value, parts))
+    """`7`, or `7/2` of two columns."""
+    return "/".join(map(value, change.key))
 
 
 def line(change: Any, width: int) -> Text:
@@ -38,7 +35,7 @@ def line(change: Any, width: int) -> Text:
     left = Text()
     left.append(f"{sign} {change.op:<6} ", style=f"bold {colour}")
     left.append(f"{change.table:<12}", style="cyan")
-    left.append(f"{key(change):<20} ", style="bold")
+    left.append(f"{key(change):<10} ", style="bold")
     if change.op == "update":
         _append_differences(left, change.before, change.after)
     else:
@@ -118,5 +115,3 @@ class Screen:
         for column in table.columns[1:]:
             column.justify = "right"
         return table
-
-

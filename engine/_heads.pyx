@@ -227,7 +227,8 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
     """
     cdef ring_t *r = &ring.ring
     cdef const int64_t *selection
-    cdef const uint8_t *p = NULL
+    cdef const uint8_t *p
+    cdef const uint8_t *last = NULL
     cdef Py_ssize_t at = track.at, run
     cdef int64_t first, index
     cdef uint64_t n, length, budget, rows = 0, before = r.claim, max_record = ring.max_record
@@ -246,6 +247,7 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
             if length > max_record:
                 if not put_fragments(r, p, length, &track.fragments):
                     break
+                last = p
                 rows += 1
                 at += 1
                 continue
@@ -275,13 +277,13 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
                     break
             memcpy(ring_room(r, n), p, n)
             ring_claim(r, n)
-            p = heads.data + heads._offset[index]
+            last = heads.data + heads._offset[selection[run - 1]]
             at = run
     track.at = at
     r.header.counters[_ROWS] += rows
     r.header.counters[_RECORD_BYTES] += r.claim - before
-    if r.claim != before and p is not NULL:
-        r.header.counters[_COMMIT_TIME_US] = record_u64(p + RECORD_TIME_AT)
+    if last is not NULL:
+        r.header.counters[_COMMIT_TIME_US] = record_u64(last + RECORD_TIME_AT)
     return at == until
 
 

@@ -372,25 +372,25 @@ RING_WAIT_FUNCTION(ring_wait_put, put, ring_put_load_acquire(r) > n, ring_finish
 RING_WAIT_FUNCTION(ring_wait_room, ack, ring_room(r, n) != NULL, 0)
 
 /* Waits until put passes its sequence in any of n <= RING_WAIT_ANY rings, or one more writer finishes. */
-static inline int ring_wait_any(ring_t *const *rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) {
+static inline int ring_wait_any(const ring_t *rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) {
     ring_waitv_t waits[RING_WAIT_ANY];
     int64_t now = ring_now_ns(), deadline = ring_deadline(now, timeout_ns);
     int64_t spin_end = deadline - now < spin_ns ? deadline : now + spin_ns;
     int found = 0, finished_before = 0;
-    for (int i = 0; i < n; i++) finished_before += ring_finished(rings[i]);
+    for (int i = 0; i < n; i++) finished_before += ring_finished(&rings[i]);
     for (; now < spin_end; now = ring_now_ns()) {
         for (int i = 0; i < n; i++)
-            if (ring_put_load_acquire(rings[i]) > sequences[i]) return 1;
+            if (ring_put_load_acquire(&rings[i]) > sequences[i]) return 1;
         for (int i = 0; i < 16; i++) ring_pause();
     }
-    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i]->header->put_waiters, 1);
+    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i].header->put_waiters, 1);
     for (;;) {
         int sleeping = 0, finished = 0;
         for (int i = 0; i < n; i++) {
-            uint32_t *signal = &rings[i]->header->put_signal;
+            uint32_t *signal = &rings[i].header->put_signal;
             uint32_t seen = ring_signal_load_acquire(signal); /* before the look */
-            int over = ring_finished(rings[i]);
-            if (ring_put_load_acquire(rings[i]) > sequences[i]) found = 1;
+            int over = ring_finished(&rings[i]);
+            if (ring_put_load_acquire(&rings[i]) > sequences[i]) found = 1;
             finished += over;
             if (!over) waits[sleeping++] = (ring_waitv_t){seen, (uint64_t)(uintptr_t)signal, 2 /* FUTEX2_SIZE_U32 */, 0};
         }
@@ -403,7 +403,7 @@ static inline int ring_wait_any(ring_t *const *rings, const uint64_t *sequences,
         }
         if (failed == EINTR) { found = -1; break; }
     }
-    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i]->header->put_waiters, -1);
+    for (int i = 0; i < n; i++) ring_waiters_add(&rings[i].header->put_waiters, -1);
     return found;
 }
 

@@ -111,7 +111,7 @@ cdef extern from "_ring.h" nogil:
     # 1: it is there, 0: time is up or the writer has finished, -1: a signal came
     int ring_wait_put(ring_t *r, uint64_t sequence, int64_t timeout_ns, int64_t spin_ns) noexcept
     int ring_wait_room(ring_t *r, uint64_t n, int64_t timeout_ns, int64_t spin_ns) noexcept
-    int ring_wait_any(ring_t **rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) noexcept
+    int ring_wait_any(const ring_t *rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) noexcept
 
 
 cdef class Ring:

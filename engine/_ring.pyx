@@ -297,12 +297,13 @@ cdef class Ring:
     def wait_writable(self, uint64_t n_bytes, int64_t timeout_ns, int64_t spin_ns=_SPIN_NS):
         """Waits until n_bytes can be claimed; publish first. False: time is up, or a signal came."""
         cdef int found
+        cdef ring_t ring = self.ring  # a copy: another thread may close this object meanwhile
         self.check_writing()
         if n_bytes > self.ring.capacity:
             raise RingError("more than the ring holds", bytes=n_bytes, capacity=self.ring.capacity)
         self._mapping.pin()
         with nogil:
-            found = ring_wait_room(&self.ring, n_bytes, timeout_ns, spin_ns)
+            found = ring_wait_room(&ring, n_bytes, timeout_ns, spin_ns)
         self._mapping.unpin()
         if found < 0:
             PyErr_CheckSignals()
@@ -526,9 +527,10 @@ cdef class Reader:
         cdef int found
         self.check()
         cdef uint64_t get = ring_get_load_relaxed(self.slot)
+        cdef ring_t ring = self.ring.ring  # a copy, as in wait_writable
         self.ring._mapping.pin()
         with nogil:
-            found = ring_wait_put(&self.ring.ring, get, timeout_ns, spin_ns)
+            found = ring_wait_put(&ring, get, timeout_ns, spin_ns)
         self.ring._mapping.unpin()
         if found < 0:
             PyErr_CheckSignals()
@@ -573,7 +575,7 @@ cdef uint64_t _whole_records(const uint8_t *data, uint64_t n, uint64_t max_bytes
 
 def wait_any(list readers, int64_t timeout_ns, int64_t spin_ns=_SPIN_NS):
     """Waits until any reader has something to get. False: time is up, a signal came, or a writer has finished."""
-    cdef ring_t *rings[RING_WAIT_ANY]
+    cdef ring_t[RING_WAIT_ANY] rings  # copies, as in wait_writable
     cdef uint64_t[RING_WAIT_ANY] sequences
     cdef int found, n = 0
     cdef Reader reader
@@ -582,9 +584,9 @@ def wait_any(list readers, int64_t timeout_ns, int64_t spin_ns=_SPIN_NS):
     readers = readers[:]  # another thread may change the caller's while the GIL is away
     for reader in readers:
         reader.check()
-        rings[n] = &reader.ring.ring
+        rings[n] = reader.ring.ring
         sequences[n] = ring_get_load_relaxed(reader.slot)
-        if ring_put_load_acquire(rings[n]) > sequences[n]:
+        if ring_put_load_acquire(&rings[n]) > sequences[n]:
             return True
         n += 1
     for reader in readers:

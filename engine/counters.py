@@ -36,6 +36,7 @@ class SinkCounter(IntEnum):
     RECORDS_FILTERED = 2  # records of the source rings that this store doesn't take
     STORE_FULL = 3  # times the sink found the store full
     COMMIT_TIME_US = 4  # commit time of the last record put, µs since 1970
+    TABLES_WHOLE = 5  # table versions that lack a column of partition_by: each goes whole into one partition
 
 
 class ConsumerCounter(IntEnum):

@@ -135,9 +135,7 @@ def pack_batch_prefix(message: dict[str, Any], record_bytes: int) -> bytes:
     return _PREFIX.pack(len(payload) + record_bytes) + payload
 
 
-def split_message(
-    payload: bytes | memoryview, limits: dict[str, int] | None = None
-) -> tuple[dict[str, Any], memoryview]:
+def split_message(payload: bytes | memoryview, limits: dict[str, int] | None = None) -> tuple[dict[str, Any], memoryview]:
     """The message of a frame, and the bytes after it (a view: nothing is copied).
 
     limits are those of msgpack.Unpacker; without any a server's message is expected; its maps may have number keys.
@@ -217,10 +215,7 @@ def _are_partitions(value: Any) -> bool:
 
 def _are_sources(value: Any) -> bool:
     return type(value) is dict and all(
-        _U16.accepts(number)
-        and type(about) is dict
-        and type(about.get("name")) is str
-        and type(about.get("binlog")) is str
+        _U16.accepts(number) and type(about) is dict and type(about.get("name")) is str and type(about.get("binlog")) is str
         for number, about in value.items()
     )
 
@@ -422,7 +417,7 @@ class StatusAnswer(Message):
 
 @dataclass(frozen=True, slots=True)
 class Error(Message):
-    """code is one of those below; the connection ends after a fatal one. batch: the one that an ack or rollback named."""
+    """code is one of those below; the connection ends after a fatal one. batch: what an ack or rollback had named."""
 
     type = "error"
     code: str = _key(_TEXT)
@@ -511,7 +506,5 @@ def parse_server_message(payload: bytes | memoryview) -> tuple[ServerMessage, me
     if records and not isinstance(parsed, BatchHead | Schemas):
         raise ProtocolError(f"{parsed.type}: bytes follow the message", bytes=len(records))
     if isinstance(parsed, BatchHead) and parsed.bytes != len(records):
-        raise ProtocolError(
-            "batch: the key bytes is not the size of the records", value=parsed.bytes, wanted=len(records)
-        )
+        raise ProtocolError("batch: the key bytes is not the size of the records", value=parsed.bytes, wanted=len(records))
     return parsed, records

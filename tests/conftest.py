@@ -22,7 +22,7 @@ MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whoever uses a server's fixture is marked by it, so that `-m "not mysql"` leaves out what is slow or can't be had."""
+    """Whoever uses a server's fixture is marked by it, so that `-m "not mysql"` leaves out what can't be had."""
     for item in items:
         for name in MAKERS:
             if {name, f"make_{name}"} & set(getattr(item, "fixturenames", ())):

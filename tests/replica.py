@@ -27,7 +27,7 @@ class Replica:
         assert identity not in self.identities, f"came twice: {change.to_json()}"
         self.identities.add(identity)
         if change.op != "insert":
-            key = change.key_before
+            key = tuple(change.before[change.columns.columns[index].name] for index in change.columns.primary_key)
             assert rows.get(key) == change.before, f"does not fit {rows.get(key)}: {change.to_json()}"
             del rows[key]
         if change.op != "delete":

@@ -25,6 +25,7 @@ class RunningEngine:
     """`with RunningEngine(tmp_path, sources={...}, destinations={...}) as running:`; the tables are the config's."""
 
     def __init__(self, folder: Path, sources: dict[str, Any], destinations: dict[str, Any], **server: Any) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.listen = f"tcp://127.0.0.1:{free_port()}"
         self.config_path = folder / "engine.toml"

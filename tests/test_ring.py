@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
-import re
 import resource
-import signal
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgpack
 import numpy
@@ -23,15 +19,21 @@ import pytest
 from engine.errors import InternalError, RingError
 from engine.record import FRAGMENT_BYTES, MIN_RING_BYTES
 from engine.ring import (
-    FULL, NOTE_BYTES, READER_NOTE_BYTES, READERS, Reader, Ring, iter_records, process_start_time, ring_names, ring_path,
+    FULL,
+    NOTE_BYTES,
+    READER_NOTE_BYTES,
+    READERS,
+    Reader,
+    Ring,
+    iter_records,
+    process_start_time,
+    ring_names,
+    ring_path,
     wait_any,
 )  # fmt: skip
 from tests.ring_records import LEAST_BYTES, number_of, record
 
 pytestmark = pytest.mark.timeout(30)
-
-MS = 1_000_000
-SECOND = 1_000 * MS
 
 
 @pytest.fixture
@@ -66,9 +68,9 @@ def take_all(reader: Reader) -> list[int]:
 
 
 def test_the_stub_says_what_the_extension_does() -> None:
-    run = subprocess.run(
-        [sys.executable, "-m", "mypy.stubtest", "engine._ring"], capture_output=True, text=True, timeout=60, check=False
-    )
+    root = Path(__file__).parents[1]
+    command = [sys.executable, "-m", "mypy.stubtest", "--mypy-config-file", "pyproject.toml", "engine._ring"]
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr
 
 
@@ -91,7 +93,7 @@ def test_a_ring_that_is_too_small_is_refused() -> None:
 
 def test_a_name_that_exists_is_refused_and_left_alone(tmp_path: Path) -> None:
     first = Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
-    with pytest.raises(RingError, match="ring exists.*unlink"):
+    with pytest.raises(RingError, match=r"ring exists.*unlink"):
         Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
     assert Ring.attach("r", directory=str(tmp_path)).ring_id == first.ring_id
 
@@ -123,9 +125,7 @@ def test_unlinking_takes_the_name_but_not_the_ring(tmp_path: Path) -> None:
         ("size", 16, struct.pack("<Q", 2 * MIN_RING_BYTES)),
     ],
 )
-def test_a_foreign_ring_is_refused_by_the_name_of_what_differs(
-    tmp_path: Path, differs: str, offset: int, value: bytes
-) -> None:
+def test_a_foreign_ring_is_refused_by_the_name_of_what_differs(tmp_path: Path, differs: str, offset: int, value: bytes) -> None:
     Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path)).close()
     patch(tmp_path / "r", offset, value)
     with pytest.raises(RingError, match=f"foreign ring.*differs={differs} found=.* expected="):
@@ -142,7 +142,7 @@ def test_a_shortened_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("contents", [b"", bytes(10), bytes(100_000)])
 def test_a_ring_that_was_never_finished_is_refused(tmp_path: Path, contents: bytes) -> None:
     (tmp_path / "r").write_bytes(contents)
-    with pytest.raises(RingError, match="incomplete.*differs=magic"):
+    with pytest.raises(RingError, match=r"incomplete.*differs=magic"):
         Ring.attach("r", directory=str(tmp_path))
 
 
@@ -157,7 +157,7 @@ def test_a_full_file_system_is_an_error_at_creation(tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip("may not mount a small tmpfs here")
     try:
-        with pytest.raises(RingError, match="no room for the ring.*No space left.*smaller"):
+        with pytest.raises(RingError, match=r"no room for the ring.*No space left.*smaller"):
             Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
         assert os.listdir(tmp_path) == []
     finally:
@@ -168,7 +168,7 @@ def test_a_file_size_limit_is_an_error_at_creation(tmp_path: Path) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (MIN_RING_BYTES, hard))
     try:
-        with pytest.raises(RingError, match="no room for the ring.*File too large"):
+        with pytest.raises(RingError, match=r"no room for the ring.*File too large"):
             Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -246,7 +246,7 @@ def test_a_view_is_the_ring_itself_and_read_only(ring: Ring, reader: Reader) -> 
     with pytest.raises(TypeError, match="read-only"):
         reader.view()[0] = 0
     assert not one.flags.writeable
-    assert list(msgpack.Unpacker(reader.view()))[0][7] == 7  # any msgpack library reads it as it is
+    assert msgpack.unpackb(reader.view())[7] == 7  # any msgpack library reads it as it is
 
 
 def test_an_empty_ring_gives_an_empty_view(reader: Reader) -> None:
@@ -283,7 +283,7 @@ def test_any_bytes_like_record_is_taken(ring: Ring, reader: Reader) -> None:
 
 def test_a_record_larger_than_a_quarter_of_the_ring_is_refused(ring: Ring) -> None:
     assert ring.try_put(record(1, ring.max_record)) == ring.max_record
-    with pytest.raises(RingError, match="too large.*max_record=262144.*fragments"):
+    with pytest.raises(RingError, match=r"too large.*max_record=262144.*fragments"):
         ring.try_put(record(1, ring.max_record + 1))
 
 
@@ -398,7 +398,7 @@ def test_readers_are_found_by_name_and_there_are_32_at_most(ring: Ring) -> None:
     for name in ("", "a\0b", "x" * 64):
         with pytest.raises(RingError, match="not a name"):
             ring.add_reader(name)
-    assert ring.add_reader if ring.drop_reader("reader-3") is None else None
+    ring.drop_reader("reader-3")
     assert ring.add_reader("ä" * 31).number == 3
 
 
@@ -412,7 +412,7 @@ def test_a_handle_to_a_dropped_reader_never_touches_its_successor(ring: Ring, re
         with pytest.raises(RingError, match="dropped"):
             use()
     assert successor.get == 0
-    with pytest.raises(RingError, match="no such reader.*readers=sink"):
+    with pytest.raises(RingError, match=r"no such reader.*readers=sink"):
         ring.drop_reader("other")
 
 
@@ -431,11 +431,11 @@ def test_acks_go_in_order_and_twice_is_harmless(ring: Ring, reader: Reader) -> N
         ring.try_put(record(number, 100))
     reader.advance(200)
     assert [reader.ack_to(sequence) for sequence in (100, 100, 0, 200)] == [100, 100, 100, 200]
-    with pytest.raises(RingError, match="can't pass get.*get=200"):
+    with pytest.raises(RingError, match=r"can't pass get.*get=200"):
         reader.ack_to(201)
-    with pytest.raises(RingError, match="can't pass put.*put=300"):
+    with pytest.raises(RingError, match=r"can't pass put.*put=300"):
         reader.advance(101)
-    with pytest.raises(RingError, match="between ack and get.*ack=200 get=200"):
+    with pytest.raises(RingError, match=r"between ack and get.*ack=200 get=200"):
         reader.rollback(100)
     reader.advance(100)
     reader.rollback()
@@ -493,136 +493,6 @@ def test_the_start_time_tells_processes_apart() -> None:
     assert process_start_time(child.pid) == 0, "a zombie holds no role"
     child.wait()
     assert process_start_time(child.pid) == 0
-
-
-# ---- waiting
-
-
-def later(delay_s: float, what: Any) -> threading.Timer:
-    timer = threading.Timer(delay_s, what)
-    timer.start()
-    return timer
-
-
-def test_a_wait_costs_no_processor_time(ring: Ring, reader: Reader) -> None:
-    while ring.try_put(record(1, 200_000)) != FULL:
-        pass
-    reader.advance(reader.lag_bytes)
-    for wait in (lambda: reader.wait(SECOND // 2), lambda: ring.wait_writable(200_000, SECOND // 2),
-                 lambda: wait_any([reader, reader], SECOND // 2)):  # fmt: skip
-        used, start = time.process_time(), time.monotonic()
-        assert wait() is False
-        assert 0.45 < time.monotonic() - start < 2
-        assert time.process_time() - used < 0.1
-
-
-def test_a_wait_ends_at_once_when_there_is_something(ring: Ring, reader: Reader) -> None:
-    ring.try_put(record(1, 100))
-    assert reader.wait(SECOND) is reader.wait(0) is wait_any([reader], SECOND) is ring.wait_writable(100, SECOND) is True
-
-
-@pytest.mark.parametrize("how", ["wait", "wait_any"])
-def test_a_waiting_reader_wakes_within_milliseconds_of_a_put(ring: Ring, reader: Reader, how: str) -> None:
-    empty = Ring.create(None, MIN_RING_BYTES).add_reader("empty")
-    delays = []
-    for number in range(20):
-        put_ns: list[int] = []
-        written = record(number, 100)
-        timer = later(0.005, lambda put_ns=put_ns, written=written: (put_ns.append(time.monotonic_ns()), ring.try_put(written)))
-        assert (reader.wait(5 * SECOND) if how == "wait" else wait_any([empty, reader], 5 * SECOND)) is True
-        delays.append(time.monotonic_ns() - put_ns[0])
-        timer.join()
-        assert take_all(reader) == [number]
-    assert sorted(delays)[10] < 5 * MS
-
-
-def test_a_waiting_writer_wakes_when_the_slowest_reader_acks_or_goes(ring: Ring, reader: Reader) -> None:
-    written = record(1, 200_000)
-    for make_room in (lambda: take_all(reader), lambda: ring.drop_reader("sink")):
-        while ring.try_put(written) != FULL:
-            pass
-        reader.advance(reader.lag_bytes)
-        reader.ack_to(reader.get)
-        reader.rollback()
-        while ring.try_put(written) != FULL:
-            pass
-        if make_room.__code__.co_names[0] == "ring":
-            ring.add_reader("other", latest=True)
-        timer = later(0.02, make_room)
-        assert ring.wait_writable(len(written), 5 * SECOND) is True
-        timer.join()
-
-
-def test_a_wait_for_more_room_than_there_can_be_is_refused(ring: Ring) -> None:
-    with pytest.raises(RingError, match="more than the ring holds"):
-        ring.wait_writable(ring.capacity + 1, SECOND)
-
-
-def test_a_finished_writer_ends_every_wait(ring: Ring, reader: Reader) -> None:
-    other = Ring.create(None, MIN_RING_BYTES)
-    waiting = [reader, other.add_reader("other")]
-    for wait in (lambda: reader.wait(20 * SECOND), lambda: wait_any(waiting, 20 * SECOND)):
-        ring.open_writer()
-        timer = later(0.02, lambda: ring.close_writer(finished=True))
-        start = time.monotonic()
-        assert wait() is False
-        assert time.monotonic() - start < 5
-        timer.join()
-        assert ring.writer_finished
-    other.open_writer()
-    timer = later(0.02, lambda: other.try_put(record(1, 100)))
-    assert wait_any(waiting, 20 * SECOND) is True, "one finished ring doesn't end the wait for the others"
-    timer.join()
-
-
-def test_what_was_put_just_before_the_end_is_still_found(ring: Ring, reader: Reader) -> None:
-    ring.try_put(record(1, 100))
-    ring.close_writer(finished=True)
-    assert reader.wait(SECOND) is True
-    assert take_all(reader) == [1]
-    assert reader.wait(SECOND) is False
-
-
-@pytest.mark.parametrize("how", ["wait", "wait_any", "wait_writable"])
-def test_a_signal_handler_runs_in_the_middle_of_a_wait(ring: Ring, reader: Reader, how: str) -> None:
-    class Interrupted(Exception):
-        pass
-
-    def interrupt(*_: object) -> None:
-        raise Interrupted
-
-    while ring.try_put(record(1, 200_000)) != FULL:
-        pass
-    reader.advance(reader.lag_bytes)
-    waits = {
-        "wait": lambda: reader.wait(20 * SECOND),
-        "wait_any": lambda: wait_any([reader], 20 * SECOND),
-        "wait_writable": lambda: ring.wait_writable(200_000, 20 * SECOND),
-    }
-    before = signal.signal(signal.SIGALRM, interrupt)
-    start = time.monotonic()
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.05)
-        with pytest.raises(Interrupted):
-            waits[how]()
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-    assert time.monotonic() - start < 5
-
-
-def test_a_ring_closed_under_a_wait_stays_mapped_until_it_ends(ring: Ring, reader: Reader) -> None:
-    timer = later(0.02, ring.close)
-    assert reader.wait(SECOND // 5) is False
-    timer.join()
-    with pytest.raises(RingError, match="closed"):
-        reader.wait(1)
-
-
-@pytest.mark.parametrize("count", [0, 129])
-def test_wait_any_takes_1_to_128_readers(reader: Reader, count: int) -> None:
-    with pytest.raises(RingError, match=re.escape(f"readers={count}")):
-        wait_any([reader] * count, 1)
 
 
 def test_the_least_record_of_these_tests_is_a_record() -> None:

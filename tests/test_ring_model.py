@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
 
 from engine.errors import RingError
 from engine.record import MIN_RING_BYTES
@@ -30,8 +38,8 @@ def same(real: Callable[[], Any], model: Callable[[], Any]) -> Any:
     try:
         expected = model()
     except ring_model.Misuse:
-        with contextlib.suppress(RingError):
-            raise AssertionError(f"the ring accepted it: {real()!r}")
+        with pytest.raises(RingError):
+            real()
         return None
     answer = real()
     if isinstance(answer, memoryview):
@@ -99,12 +107,8 @@ class RingMachine(RuleBasedStateMachine):
         reader, expected = pair
         self.ring.drop_reader(expected.name)
         self.model.drop_reader(expected.name)
-        try:
+        with pytest.raises(RingError, match="dropped"):
             reader.view()
-        except RingError as error:
-            assert "dropped" in str(error)
-        else:
-            raise AssertionError("a dropped reader still reads")
 
     @rule(pair=readers, max_bytes=st.one_of(st.just(0), st.integers(1, MIN_RING_BYTES)), advance=st.booleans())
     def get(self, pair: Any, max_bytes: int, advance: bool) -> None:
@@ -169,10 +173,9 @@ class RingMachine(RuleBasedStateMachine):
             assert (reader.lag_bytes, reader.held_bytes) == (model.put - reader.get, model.put - reader.ack)
 
 
+@pytest.mark.timeout(60)
 def test_every_interleaving_does_to_the_ring_what_it_does_to_the_model() -> None:
     run_state_machine_as_test(
         RingMachine,
-        settings=settings(
-            max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-        ),
+        settings=settings(max_examples=120, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)),
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from tests.servers import install
+from tests.servers import install, process
 from tests.servers.database import REPL_PASSWORD, REPL_USER, Database
 from tests.servers.missing import Missing
 from tests.servers.process import Process, StartError
@@ -64,7 +66,9 @@ def test_the_replication_account_may_not_write(server: Database, unique_schema: 
         cursor.execute(f"CREATE TABLE {unique_schema}.t (id INT)")
 
 
-def test_what_was_committed_survives_kill_9_and_a_restart_on_the_same_port(make_server: Callable[..., Database]) -> None:
+def test_what_was_committed_survives_kill_9_and_a_restart_on_the_same_port(
+    make_server: Callable[..., Database],
+) -> None:
     server = make_server(innodb_flush_log_at_trx_commit=1, sync_binlog=1)
     server.sql("CREATE DATABASE d", "CREATE TABLE d.t (id INT PRIMARY KEY)", "INSERT INTO d.t VALUES (1), (2)")
     port = server.port
@@ -86,45 +90,49 @@ def test_options_are_the_servers_own(make_mariadb: Callable[..., Database]) -> N
 
 
 def test_a_wrong_option_says_so_instead_of_waiting(make_mariadb: Callable[..., Database]) -> None:
-    with pytest.raises(StartError, match="no_such_option|no-such-option"):
+    with pytest.raises(StartError, match=r"no_such_option|no-such-option"):
         make_mariadb(no_such_option=1)
 
 
 def test_a_server_dies_with_the_process_that_started_it() -> None:
     code = (
-        "import os, sys; from tests.servers.process import Process; p = Process('orphan');"
-        "p.spawn(['sleep', '600']); print(p.pid, p.folder, flush=True); sys.stdin.read()"
+        "import sys; from tests.servers.process import Process; orphan = Process('orphan');"
+        "orphan.spawn(['sleep', '600']); print(orphan.pid, orphan.folder, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
         pid, folder = parent.stdout.readline().split()
-        descriptor = os.pidfd_open(int(pid))
+        handle = os.pidfd_open(int(pid))  # readable once that very process has ended
         parent.kill()
-        parent.wait()
+    ended, _, _ = select.select([handle], [], [], 10)
+    os.close(handle)
+    shutil.rmtree(folder)
 
-    with os.fdopen(descriptor):
-        ended = Process("unused")  # its wait has the deadline
-        ended.spawn(["sleep", "600"])
-        ended.wait_until(lambda: not Path(f"/proc/{pid}").exists() or _is_zombie(int(pid)), timeout_s=5)
-        ended.close()
-    Path(folder, "log").unlink()
-    Path(folder).rmdir()
+    assert ended == [handle]
 
 
-def _is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+def test_what_a_killed_run_left_behind_is_removed_by_the_next(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(process, "SCRATCH", tmp_path)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    left = tmp_path / f"mysql-{ended.pid}-abcd_123"
+    left.mkdir()
+    ours = process.scratch_folder("mysql")
+    process.remove_left_behind("mysql")
+
+    assert list(tmp_path.iterdir()) == [ours]
 
 
 def test_ctrl_c_is_not_passed_on_to_a_server() -> None:
-    process = Process("group")
-    process.spawn(["sleep", "600"])
+    sleeper = Process("sleeper")
+    sleeper.spawn(["sleep", "600"])
     try:
-        assert os.getpgid(process.pid) != os.getpgid(0)
-        assert process.stop() == -signal.SIGTERM
+        assert os.getpgid(sleeper.pid) != os.getpgid(0)
+        assert sleeper.stop() == -signal.SIGTERM
     finally:
-        process.close()
+        sleeper.close()
 
 
 @pytest.mark.mariadb
@@ -155,8 +163,8 @@ def test_a_server_that_cannot_be_had_is_one_line_and_status_3(tmp_path: Path) ->
 
 def test_selected_shows_values_as_a_consumer_gets_them(server: Database, unique_schema: str) -> None:
     server.sql(
-        f"CREATE TABLE {unique_schema}.t (id INT PRIMARY KEY, b BIT(9), f FLOAT, d DECIMAL(10,2), y YEAR, v VARBINARY(9),"
-        " s VARCHAR(9), ts TIMESTAMP(3) NULL)",
+        f"CREATE TABLE {unique_schema}.t (id INT PRIMARY KEY, b BIT(9), f FLOAT, d DECIMAL(10,2), y YEAR,"
+        " v VARBINARY(9), s VARCHAR(9), ts TIMESTAMP(3) NULL)",
         "SET time_zone = '+02:00'",
         f"INSERT INTO {unique_schema}.t VALUES (2, NULL, NULL, NULL, NULL, NULL, NULL, NULL),"
         " (1, b'100000001', 0.1, -0.5, 2026, x'00ff', '名', '2026-01-01 02:00:00.5')",
@@ -175,6 +183,14 @@ def test_selected_shows_values_as_a_consumer_gets_them(server: Database, unique_
         "ts": "2026-01-01 00:00:00.500",
     }
     assert second == {**dict.fromkeys(first), "id": 2}
+
+
+def test_a_float_is_the_same_with_fewer_digits_but_not_with_others() -> None:
+    assert same(0.1, 0.10000000149011612)
+    assert not same(0.10000001, 0.1)
+    assert not same(0.2, 0.10000000149011612)
+    assert not same(1, 1.0)
+    assert not same(1e308, 1.7976931348623157e308)
 
 
 def test_json_text_is_the_same_in_whatever_order_and_spacing() -> None:

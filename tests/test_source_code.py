@@ -83,7 +83,6 @@ def test_the_linters_find_nothing(command: list[str]) -> None:
 def test_a_file_has_one_idea(path: Path) -> None:
     assert len(path.read_text().splitlines()) <= MAX_LINES, "split it"
     assert path.stem.strip("_") not in VAGUE, "name it after what it does"
-    assert "TODO" not in path.read_text().replace('"TODO"', "")
 
 
 def test_stages_never_import_each_other() -> None:
@@ -107,7 +106,11 @@ def test_only_ring_py_imports_the_native_ring() -> None:
 
 def test_client_wire_and_record_run_without_the_extensions() -> None:
     extensions = [module_name(path) for path in (ROOT / "engine").rglob("*.pyx")]
-    modules = ["engine.wire", "engine.record", *(module_name(path) for path in sorted((ROOT / "engine/client").rglob("*.py")))]
+    modules = [
+        "engine.wire",
+        "engine.record",
+        *(module_name(path) for path in sorted((ROOT / "engine/client").rglob("*.py"))),
+    ]
     code = WITHOUT_EXTENSIONS.replace("EXTENSIONS", repr(extensions)).replace("MODULES", repr(modules))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
 

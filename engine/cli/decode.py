@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from engine.cli.show import json_line, text_line
+from engine.cli.show import text_line
+from engine.client.change import ChangeReader, json_line
 
 
 def decode(
@@ -16,13 +17,11 @@ def decode(
     transactions: Annotated[bool, typer.Option("--transactions", help="Print begin and commit too.")] = False,
 ) -> None:
     """Print the changes in binlog files, one a line."""
-    from engine.client.change import Change, ChangeReader, Ddl
     from engine.source.files import decode_files
 
     line = json_line if json else text_line
-    reader = ChangeReader()
+    reader = ChangeReader({})
     for records, sources in decode_files(files):
         reader.sources = sources
-        for event in reader.read(records):
-            if transactions or isinstance(event, (Change, Ddl)):
-                print(line(event))
+        for event in reader.read(records, transactions=transactions):
+            print(line(event))

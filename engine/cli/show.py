@@ -1,21 +1,15 @@
-"""One change as one line, for people (`tail`, `decode`) or as the JSON of `--json`."""
+"""One change as one line, for people (`tail` and `decode` without `--json`)."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from engine.client.change import Begin, Change, Commit, Ddl
+from engine.client.change import Change, Ddl, Item
 
 _LONGEST_VALUE = 60
 
 
-def json_line(event: Change | Ddl | Begin | Commit) -> str:
-    """The object of design section 12 on one line."""
-    return json.dumps(event.to_json(), ensure_ascii=False, separators=(",", ":"))
-
-
-def text_line(event: Change | Ddl | Begin | Commit) -> str:
+def text_line(event: Item) -> str:
     """`2026-11-23T04:14:25.720253Z update shop.orders id=5: status new → paid  (binlog.000001:1234)`."""
     fields = event.to_json()
     head = f"{fields['ts']} {fields['op']:6}"

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 import engine
-from engine.cli.show import json_line, text_line
-from engine.client.change import Change, Ddl
+from engine.cli.show import text_line
+from engine.client.change import Change, json_line
 
 _WAIT_MS = 500
 _BATCH_ROWS = 1000
@@ -34,11 +34,9 @@ def tail(
             rows = _BATCH_ROWS if max is None else min(_BATCH_ROWS, max - printed)
             batch = stream.get(wait_ms=_WAIT_MS, rows=rows)
             if batch is not None:
-                for event in batch.events():
-                    if isinstance(event, Change):
-                        printed += 1
-                    if transactions or isinstance(event, (Change, Ddl)):
-                        print(line(event))
+                for event in batch.read(transactions=transactions):
+                    printed += isinstance(event, Change)
+                    print(line(event))
                 sys.stdout.flush()
                 batch.ack()
                 last_change = time.monotonic()

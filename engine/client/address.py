@@ -45,6 +45,4 @@ def parse_url(url: str, destination: str | None = None) -> Address:
         raise ConfigError("the URL and the argument name different destinations", names=" ".join(sorted(named)))
     if not named:
         raise ConfigError("no destination", url=url, remedy=remedy)
-    return Address(
-        "tcp" if tcp else "unix", parts.hostname or "", port, "" if tcp else unquote(parts.path), named.pop()
-    )
+    return Address("tcp" if tcp else "unix", parts.hostname or "", port, "" if tcp else unquote(parts.path), named.pop())

@@ -23,13 +23,13 @@ class Batch:
     Decoding is lazy and may be done again. The bytes stay in memory for as long as the batch, or a change of it, does.
     """
 
-    __slots__ = ("_consumed", "_ddl", "_head", "_reader", "_records", "_transactions", "again", "durable")
+    __slots__ = ("_ddl", "_head", "_reader", "_reading", "_records", "_transactions", "again", "durable")
 
     def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: tuple[bool, bool]) -> None:
         self._head = head
         self._records = records
         self._reader = reader  # stands at the batch's first record and never moves: each reading forks it
-        self._consumed: ChangeReader | None = None  # stands behind the last record, once a reading has come that far
+        self._reading = reader  # a fork, which stands behind the last record once it is at_end
         self._ddl, self._transactions = marks
         self.durable = False  # the server has said that the ack is kept
         self.again = False  # the server has said that the batch had been acked before
@@ -68,19 +68,14 @@ class Batch:
 
     def read(self, *, ddl: bool = True, transactions: bool = True) -> Iterator[Item]:
         """As iteration, with DDL and transaction marks or without, whatever `connect` was asked for."""
-        reader = self._fork()
-        yield from reader.read(self._records, ddl=ddl, transactions=transactions)
-        self._consumed = reader
+        return self._fork().read(self._records, ddl=ddl, transactions=transactions)
 
     def rows(self) -> list[tuple[str, TableSchema, Row | None, Row | None]]:
         """(op, table, before, after) of each change, rows as tuples in column order; about twice as fast as iteration.
 
         A column that the row image doesn't hold is `engine.ABSENT`.
         """
-        reader = self._fork()
-        rows = reader.rows(self._records)
-        self._consumed = reader
-        return rows
+        return self._fork().rows(self._records)
 
     def records(self) -> list[Record]:
         """All records with their 13 fields (docs/protocol.md, Record), heartbeats, schemas and fragments too."""
@@ -100,19 +95,25 @@ class Batch:
         """All changes at once, without DDL and marks."""
         return list(self.read(ddl=False, transactions=False))  # type: ignore[arg-type]
 
+    def go_on_with(self, partial: dict[int, Any]) -> None:
+        """Tells the batch, before it is handed out, which changes have come in part in those before it."""
+        self._reader.partial = partial
+
     def _fork(self) -> ChangeReader:
-        return self._reader.at(self._reader.gtids, self._reader.partial)
+        reader = self._reader.at(self._reader.gtids, self._reader.partial)
+        if not self._reading.at_end:
+            self._reading = reader
+        return reader
 
     def partial_after(self) -> dict[int, Any]:
-        """What the next batch of the partition has to go on with: changes of which only the first fragments have come."""
+        """What the next batch of the partition goes on with: changes of which only the first fragments have come."""
         if not self.open:
             return {}
-        if self._consumed is None:
+        if not self._reading.at_end:
             if not _FRAGMENT_HEAD.search(self._records):  # much faster than reading it
                 return self._reader.partial
             deque(self.read(), maxlen=0)
-        assert self._consumed is not None
-        return self._consumed.partial
+        return self._reading.partial
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.number} partition={self.partition} changes={len(self)} open={self.open}>"

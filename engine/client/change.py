@@ -256,9 +256,7 @@ def json_line(item: Item) -> str:
 def _json_row(row: dict[str, Any] | None, floats: frozenset[str]) -> dict[str, Any] | None:
     if row is None:
         return None
-    shown = {
-        name: {"base64": b64encode(value).decode()} if type(value) is bytes else value for name, value in row.items()
-    }
+    shown = {name: {"base64": b64encode(value).decode()} if type(value) is bytes else value for name, value in row.items()}
     for name in floats & shown.keys():
         value = shown[name]
         if type(value) is float:
@@ -334,6 +332,7 @@ class ChangeReader:
         self.sources: dict[int, SourceName] = {number: SourceName(*about) for number, about in sources.items()}
         self.gtids: dict[int, str | None] = {}  # of the transaction that is open, per source number
         self.partial: dict[int, _Partial] = {}  # the change that has come in part, per source number
+        self.at_end = False  # the last reading came to the end of its bytes
         self._tables = _Tables()
 
     def at(self, gtids: Mapping[int, str | None], partial: Mapping[int, _Partial]) -> ChangeReader:
@@ -342,6 +341,7 @@ class ChangeReader:
         reader.sources = self.sources
         reader.gtids = dict(gtids)
         reader.partial = dict(partial)
+        reader.at_end = False
         reader._tables = self._tables
         return reader
 
@@ -380,6 +380,7 @@ class ChangeReader:
                 kind = record[1]
                 if kind > _LAST_CHANGE:
                     if kind == _END:
+                        self.at_end = True
                         return
                     if kind == _FRAGMENT:
                         if (joined := self._join(record)) is None:
@@ -419,6 +420,7 @@ class ChangeReader:
                 kind = record[1]
                 if kind > _LAST_CHANGE:
                     if kind == _END:
+                        self.at_end = True
                         return rows
                     if kind == _FRAGMENT:
                         if (joined := self._join(record)) is None:

@@ -13,6 +13,7 @@ from engine.position import Identity
 cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memset
 
 
 cdef extern from "_record.h" nogil:
@@ -245,15 +246,16 @@ cdef class Scanner:
             self.sources = grown
             self.room_sources = i
         grown = &self.sources[self.n_sources]
-        grown[0] = source_t(number=number)
+        memset(grown, 0, sizeof(source_t))
+        grown.number = number
         self.n_sources += 1
         return grown
 
     cdef void _start_over(self) noexcept nogil:
         cdef int i
         cdef source_t *source
-        self.now = totals_t()
-        self.at_end = totals_t()
+        memset(&self.now, 0, sizeof(totals_t))
+        memset(&self.at_end, 0, sizeof(totals_t))
         self.n_runs = 0
         self.is_open = self.is_full = False
         self.stamp += 1

@@ -45,7 +45,7 @@ static inline uint16_t le16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); re
 static inline uint32_t le24(const uint8_t *p) { return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16; }
 static inline uint32_t le32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return v; }
 static inline uint64_t le48(const uint8_t *p) { return le32(p) | (uint64_t)le16(p + 4) << 32; }
-static inline uint64_t le56(const uint8_t *p) { return le48(p) | (uint64_t)p[6] << 48; }
+static inline uint64_t le55(const uint8_t *p) { return le48(p) | (uint64_t)(p[6] & 0x7f) << 48; }
 static inline uint64_t le64(const uint8_t *p) { uint64_t v; memcpy(&v, p, 8); return v; }
 
 /* A length-encoded integer at *p; moves *p behind it. 0: it isn't wholly inside, or no such encoding. */

@@ -43,15 +43,16 @@ typedef struct __attribute__((packed)) {
     uint32_t version;
     uint16_t source;
     uint8_t begun;        /* the record's transaction goes on, and its begin record is in the ring */
-    uint8_t closed;       /* the record's transaction is over: go on at next_offset, not at start */
+    uint8_t closed;       /* the record's transaction is over: go on at next_file and next_offset, not at start */
     uint32_t file;
     uint64_t start;
     uint32_t event, row;
     uint32_t fragments;   /* so many fragments of the record after it are in the ring already */
-    uint64_t next_offset; /* in file: of the event after the record's */
+    uint32_t next_file;
+    uint64_t next_offset; /* of the event after the record's */
     uint64_t time_us;
 } source_note_t;
-_Static_assert(sizeof(source_note_t) == 48, "the note's bytes, unpacked in Python too");
+_Static_assert(sizeof(source_note_t) == 52, "the note's bytes, unpacked in Python too");
 _Static_assert(sizeof(source_note_t) <= RING_NOTE_BYTES, "a note fits the ring's header");
 
 typedef struct {

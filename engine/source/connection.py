@@ -1,8 +1,8 @@
-"""A connection to a live server: login and TLS, registration and the dump command; then a socket that carries event packets.
+"""A connection to a live server: login and TLS, registration, the dump command; then a socket that carries packets.
 
-PyMySQL shakes hands and runs the statements before the dump. It reads through a buffered file, so from the registration on
-this side alone writes and reads the socket, byte for byte: no byte of the stream can stay behind in PyMySQL's buffer, which
-is empty whenever a reply has been read, since a server only speaks when it is asked.
+PyMySQL shakes hands and runs the statements before the dump. It reads through a buffered file, so from the registration
+on this side alone writes and reads the socket, byte for byte: no byte of the stream can stay behind in PyMySQL's
+buffer, which is empty whenever a reply has been read, since a server only speaks when it is asked.
 
     connect() ─▶ resolve_start() ─▶ dump() ─▶ recv_into() … recv_into() ─▶ close()
 """
@@ -95,7 +95,10 @@ class Connection:
             if finding.level == "error":
                 self.close()
                 raise ServerSetupError(
-                    f"the server's {finding.what} is {finding.found}", source=self.name, server=self.where, remedy=finding.remedy
+                    f"the server's {finding.what} is {finding.found}",
+                    source=self.name,
+                    server=self.where,
+                    remedy=finding.remedy,
                 )
         return facts
 
@@ -137,7 +140,7 @@ class Connection:
             raise self._query_error(error) from None
 
     def query_either(self, *statements: str) -> tuple[tuple[Any, ...], ...]:
-        """All rows of the first statement that this server's version knows: versions name the same thing differently."""
+        """All rows of the first statement that this server knows: versions name the same thing differently."""
         for sql in statements[:-1]:
             try:
                 return self._run(sql)
@@ -147,7 +150,7 @@ class Connection:
         return self.query(statements[-1])
 
     def resolve_start(self, start: Start) -> DumpPosition:
-        """Where a dump from `start` begins; what isn't there any more, or never was, is refused here and not in the stream.
+        """Where a dump from `start` begins; what isn't there is refused here and not in the stream.
 
         Raises:
             PositionError: no such place.
@@ -188,7 +191,7 @@ class Connection:
         return self.facts
 
     def fileno(self) -> int:
-        """The socket's file descriptor, for poll. With TLS read until `recv_into` says 0 first: OpenSSL may hold bytes back."""
+        """The socket's file descriptor, for poll: read until `recv_into` says 0 first, TLS may hold bytes back."""
         return self._live_socket.fileno()
 
     def recv_into(self, buffer: memoryview) -> int:
@@ -300,8 +303,8 @@ class Connection:
             local.connect(self._unix_socket)
             return local
         tcp = socket.create_connection((self._account["host"], self._account["port"]), timeout_s)
-        # SO_RCVBUF is left to the kernel, which grows it while we fall behind (tcp_rmem): fixed ones of 256 KiB to 4 MiB
-        # drained neither faster nor slower (1.2-1.4 GB/s over loopback), and a fixed one would never grow.
+        # SO_RCVBUF is left to the kernel, which grows it while we fall behind (tcp_rmem): fixed ones of 256 KiB to
+        # 4 MiB drained neither faster nor slower (1.2-1.4 GB/s over loopback), and a fixed one never grows.
         tcp.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         tcp.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in KEEPALIVE.items():
@@ -309,7 +312,8 @@ class Connection:
         return tcp
 
     def _run(self, sql: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
-        assert self._session is not None and not self._dumping, "connect first, and not after dump"
+        assert self._session is not None, "connect first"
+        assert not self._dumping, "the connection carries a dump"
         with self._session.cursor() as cursor:
             cursor.execute(sql, arguments or None)
             return tuple(cursor.fetchall())
@@ -324,12 +328,15 @@ class Connection:
         if facts.gtid_mode == "ON" and not facts.is_mariadb:
             return dump_gtid_packet(server_id, None, flags, position.file, position.offset)
         raise PositionError(
-            "an offset above 4 GiB can't be asked for on this server", source=self.name, file=position.file, offset=position.offset,
+            "an offset above 4 GiB can't be asked for on this server",
+            source=self.name,
+            file=position.file,
+            offset=position.offset,
             remedy="start from gtid:... , or from the next binlog file; MySQL takes such offsets with gtid_mode=ON",
-        )  # fmt: skip
+        )
 
     def _set_up(self, facts: ServerFacts, position: DumpPosition) -> None:
-        """The session variables that the servers' dump threads look at; MySQL 8.0.26 and later read the source_ names first."""
+        """The session variables that dump threads look at; MySQL 8.0.26 and later know source_ names too."""
         beat_ns = int(min(self.config.heartbeat_s, MAX_HEARTBEAT_S) * 1e9)
         settings = [f"net_write_timeout={WRITE_TIMEOUT_S}"]
         for word in ("master", "source"):
@@ -356,7 +363,9 @@ class Connection:
             if message.startswith("#"):
                 message = message[6:]  # SQL state
             if code in ACCESS_DENIED:
-                raise missing_grant("REPLICATION SLAVE", message, self.known_facts.account, source=self.name, server=self.where)
+                raise missing_grant(
+                    "REPLICATION SLAVE", message, self.known_facts.account, source=self.name, server=self.where
+                )
             raise dump_error(code, message, source=self.name, server=self.where)
 
     def _read_exactly(self, size: int) -> bytes:
@@ -375,7 +384,9 @@ class Connection:
         if isinstance(error, ServerSetupError):
             return error
         account = self._account
-        return login_error(error, host=account["host"], port=account["port"], user=account["user"], tls_ca=self.config.tls_ca)
+        return login_error(
+            error, host=account["host"], port=account["port"], user=account["user"], tls_ca=self.config.tls_ca
+        )
 
     def _query_error(self, error: Exception) -> Exception:
         code, message = number_and_text(error)
@@ -387,7 +398,7 @@ class Connection:
 
 @functools.cache
 def _replica_uuid(name: str, pid: int) -> str:
-    """Who we are to MySQL, the same for all connections of a source in this process: a new dump ends the one left behind."""
+    """Who we are to MySQL, the same for a source's next connection here: its dump ends the one left behind."""
     return str(uuid.uuid4())
 
 
@@ -395,13 +406,15 @@ _server_ids: dict[tuple[str, int], int] = {}
 
 
 def _server_id(connection: Connection) -> int:
-    """The configured server_id, or a random one that no replica has; the same for all connections of a source in this process."""
+    """The configured server_id, or a random one that no replica has; then kept for the source's next connections."""
     if connection.config.server_id is not None:
         if connection.config.server_id == connection.known_facts.server_id:
             raise ServerSetupError(
-                "server_id is the server's own", source=connection.name, server_id=connection.config.server_id,
-                remedy="remove server_id from this source's config, or give it a number that no server and no replica has",
-            )  # fmt: skip
+                "server_id is the server's own",
+                source=connection.name,
+                server_id=connection.config.server_id,
+                remedy="remove server_id from this source's config, or give it one that nobody has",
+            )
         return connection.config.server_id
     key = connection.name, os.getpid()
     if key not in _server_ids:

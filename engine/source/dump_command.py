@@ -1,8 +1,8 @@
 """The packets that turn a connection into a replica's: COM_REGISTER_SLAVE, COM_BINLOG_DUMP and COM_BINLOG_DUMP_GTID.
 
-Formats: MySQL's "Replication Protocol" page and MariaDB's "COM_BINLOG_DUMP"; the tagged GTID set is that of MySQL 8.3 and
-later, the same as in its PREVIOUS_GTIDS event. All numbers are little-endian; the GTID of a transaction is uuid:number or
-uuid:tag:number, and a set has one entry for each pair of uuid and tag.
+Formats: MySQL's "Replication Protocol" page and MariaDB's "COM_BINLOG_DUMP"; the tagged GTID set is that of MySQL 8.3
+and later, the same as in its PREVIOUS_GTIDS event. All numbers are little-endian; the GTID of a transaction is
+uuid:number or uuid:tag:number, and a set has one entry for each pair of uuid and tag.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class DumpPosition:
 
 
 def register_packet(server_id: int, reported_host: str) -> bytes:
-    """COM_REGISTER_SLAVE: SHOW REPLICAS then lists us by server id and host. At most 60 characters of the host are sent."""
+    """COM_REGISTER_SLAVE: SHOW REPLICAS then lists us by server id and host (at most 60 characters)."""
     return bytes(ReportSlave(reported_host[:60]).encoded(server_id))
 
 
@@ -46,7 +46,7 @@ def dump_packet(server_id: int, file: str, offset: int, flags: int) -> bytes:
 
 
 def dump_gtid_packet(server_id: int, gtid: str | None, flags: int, file: str = "", offset: int = 4) -> bytes:
-    """COM_BINLOG_DUMP_GTID: either by the set of what we have, or, with a file, from a 64-bit offset and with an empty set."""
+    """COM_BINLOG_DUMP_GTID: either by the set of what we have, or from a file and a 64-bit offset."""
     name = file.encode()
     entries = encode_gtid_set(gtid or "")
     flags |= THROUGH_GTID if gtid is not None else 0
@@ -56,7 +56,7 @@ def dump_gtid_packet(server_id: int, gtid: str | None, flags: int, file: str = "
 
 
 def encode_gtid_set(text: str) -> bytes:
-    """`uuid:1-5:7,uuid:tag:1-3` → MySQL's binary GTID set; the format without tags where none is in it, for old servers.
+    """`uuid:1-5:7,uuid:tag:1-3` → MySQL's binary GTID set; where no tag is in it, in the format of old servers.
 
     Raises:
         PositionError: not a GTID set, or an overlap in it.
@@ -100,11 +100,15 @@ def check_gtid(flavour: str, text: str) -> None:
     if flavour == "mysql":
         encode_gtid_set(text)
     elif text and not all(_MARIADB_GTID.fullmatch(part.strip()) for part in text.split(",")):
-        raise PositionError("not a GTID position of MariaDB", gtid=text, remedy="write gtid:0-1-100 or gtid:0-1-100,1-2-50")
+        raise PositionError(
+            "not a GTID position of MariaDB", gtid=text, remedy="write gtid:0-1-100 or gtid:0-1-100,1-2-50"
+        )
 
 
 def _not_a_set(text: str, why: object) -> PositionError:
     return PositionError(
-        "not a GTID set of MySQL", gtid=text, why=why,
+        "not a GTID set of MySQL",
+        gtid=text,
+        why=why,
         remedy="write gtid:3e11fa47-71ca-11e1-9e33-c80aa9429562:1-100 as SELECT @@global.gtid_executed shows it",
-    )  # fmt: skip
+    )

@@ -1,4 +1,4 @@
-"""What `check` finds on a live server: everything the engine needs of it, one finding each, with the SQL that mends it."""
+"""What `check` finds on a live server: all that the engine needs of it, and the SQL that mends it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _SAME_GRANT = {
 def check_server(config: SourceConfig, name: str) -> list[Finding]:
     """Look at a source's server without changing anything on it; the running engine isn't disturbed.
 
-    Whatever is wrong comes back as a finding of level "error", never as an exception. Ends early where nothing further can
-    be seen: no server, or no login.
+    Whatever is wrong comes back as a finding of level "error", never as an exception. Ends early where nothing further
+    can be seen: no server, or no login.
     """
     connection = Connection(config, name)
     try:
@@ -68,7 +68,9 @@ def _tls(connection: Connection, facts: ServerFacts) -> Finding:
     if connection.tls:
         verified = "certificate verified" if connection.config.tls_ca else "certificate not verified: no tls_ca"
         return Finding("ok", "TLS", f"on, {verified}")
-    return Finding("ok", "TLS", "off" if connection.config.tls == "disabled" else "off: the server offers none, or a local socket")
+    return Finding(
+        "ok", "TLS", "off" if connection.config.tls == "disabled" else "off: the server offers none, or a local socket"
+    )
 
 
 def _grants(connection: Connection, facts: ServerFacts) -> list[Finding]:
@@ -79,9 +81,14 @@ def _grants(connection: Connection, facts: ServerFacts) -> list[Finding]:
         if held & (_SAME_GRANT[privilege] | {"ALL PRIVILEGES"}):
             findings.append(Finding("ok", f"grant {privilege}", f"held by {facts.account}"))
         else:
-            findings.append(Finding(
-                "error", f"grant {privilege}", f"{facts.account} doesn't have it", f"GRANT {privilege} ON *.* TO {facts.account};",
-            ))  # fmt: skip
+            findings.append(
+                Finding(
+                    "error",
+                    f"grant {privilege}",
+                    f"{facts.account} doesn't have it",
+                    f"GRANT {privilege} ON *.* TO {facts.account};",
+                )
+            )
     return findings
 
 
@@ -109,14 +116,18 @@ def _replica(connection: Connection, facts: ServerFacts) -> list[Finding]:
         return []
     name = "log_slave_updates" if facts.is_mariadb else "log_replica_updates"
     section = "mariadb" if facts.is_mariadb else "mysqld"
-    return [Finding(
-        "error", f"{name} on a replica", "OFF: changes that the server replicates are not in its binlog",
-        f"in my.cnf under [{section}]: {name}=ON; then restart the server",
-    )]  # fmt: skip
+    return [
+        Finding(
+            "error",
+            f"{name} on a replica",
+            "OFF: changes that the server replicates are not in its binlog",
+            f"in my.cnf under [{section}]: {name}=ON; then restart the server",
+        )
+    ]
 
 
 def _own_server_id(connection: Connection, facts: ServerFacts) -> list[Finding]:
-    """A configured server_id that is taken. An engine that runs on this config holds it rightly, so that is only a warning."""
+    """A configured server_id that is taken: only a warning, since it may be an engine on this config that holds it."""
     own = connection.config.server_id
     remedy = "remove server_id from this source's config: a free one is then chosen"
     if own is None:
@@ -130,7 +141,7 @@ def _own_server_id(connection: Connection, facts: ServerFacts) -> list[Finding]:
 
 
 def _start(connection: Connection) -> Finding:
-    """Resolve the configured start, and dump from there until the first packet has come: nothing less proves that it works."""
+    """Resolve the configured start, and dump from there until the first packet comes: nothing less proves it."""
     start = connection.config.start
     try:
         position = connection.resolve_start(parse_start(start))

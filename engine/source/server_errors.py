@@ -1,7 +1,7 @@
 """What a MySQL or MariaDB server's error numbers mean to us: whose move it is, and what mends it.
 
-Numbers are the servers' own (MySQL: "Server Error Message Reference", MariaDB: "MariaDB Error Codes"); those from 2000 to
-2999 are the client library's. A dump that breaks off has one number for many faults, 1236, whose texts tell them apart.
+Numbers are the servers' own (MySQL: "Server Error Message Reference", MariaDB: "MariaDB Error Codes"); those from 2000
+to 2999 are the client library's. A dump that breaks off has one number for many faults, 1236, whose texts tell them apart.
 """
 
 from __future__ import annotations
@@ -48,46 +48,64 @@ _REMEDY = {
     4151: "unlock it: ALTER USER ... ACCOUNT UNLOCK",
 }  # fmt: skip
 
-# Texts of error 1236, and of MariaDB's numbers for the same: (parts of the text, class, remedy). First match counts.
 _GONE = 'begin with start = "earliest" or "latest"; what is not in the binlog any more has to be copied from the tables'
-_NEW_ID = "remove server_id from this source's config, or give every replica of this server a number of its own"
-_DUMP_FAULTS: list[tuple[tuple[str, ...], type[SourceError], str]] = [
-    (("same server_uuid/server_id",), ServerSetupError, _NEW_ID),
-    (("first log file name in binary log index",), PositionError, f"the file was purged or never was there: {_GONE}"),
-    (("from position > file size",), PositionError, "the file ends before this position; a restored or reset server "
-     f"has another history under the same name: {_GONE}"),
-    (("from impossible position",), PositionError, f"no event begins here; take an offset that SHOW BINLOG EVENTS lists, or {_GONE}"),
-    (("purged required binary logs",), PositionError, f"transactions after this GTID set were purged: {_GONE}"),
-    (("has been purged",), PositionError, f"transactions after this GTID set were purged: {_GONE}"),
-    (("have been purged",), PositionError, f"transactions after this GTID were purged: {_GONE}"),
-    (("more GTIDs than the",), PositionError, "the GTID set holds transactions that this server never had: it was reset or "
-     "restored, or lags behind the one that the set comes from"),
-    (("not in the master's binlog",), PositionError, "this server's binlog doesn't hold the GTID: it was purged, reset or restored, "
-     "or the server lags behind the one that the GTID comes from"),
-    (("binlog on the master is missing the GTID",), PositionError, f"the binlog has a hole where the GTID stood: {_GONE}"),
-    (("AUTO_POSITION mode",), ServerSetupError, "set gtid_mode = ON on the server, or start from a file and offset"),
-    (("server id was not set", "server_id was not set"), ServerSetupError, "set server_id to a number other than 0 on the server"),
-    (("exceeded max_allowed_packet",), SourceError, "an event is larger than the server lets through, or the offset is not "
-     "where an event begins: SET GLOBAL max_allowed_packet=1073741824 on the server, or check the start position"),
-    (("failed to replace GTID event",), SourceError, "MariaDB can't hide GTID events from this connection; please report this"),
-    (("can not handle replication events with the checksum", "cannot handle replication events with the checksum"),
-     ServerSetupError, "SET GLOBAL binlog_checksum=CRC32 on the server, then FLUSH BINARY LOGS"),
-    (("binlog truncated in the middle",), SourceError, "the server's disk is full or its binlog file is damaged"),
-    (("did not pass crc check", "crc check"), SourceError, "the server's binlog file is damaged on disk; start after it"),
-    (("bogus data in log event",), PositionError, f"no event begins at this offset, or the file is damaged: {_GONE}"),
-    (("Binary log is not open", "binary log is not open"), ServerSetupError, "turn the binlog on: log_bin in the server's my.cnf, and restart"),
-]  # fmt: skip
+_OTHER_HISTORY = "it was purged, or this server was reset or restored, or lags behind the one that the GTID comes from"
+
+# Texts of error 1236, and of MariaDB's numbers for the same: part of the text, class, remedy. The first match counts.
+_DUMP_FAULTS: list[tuple[str, type[SourceError], str]] = [
+    (
+        "same server_uuid/server_id",
+        ServerSetupError,
+        "remove server_id from this source's config, or give every replica of this server a number of its own",
+    ),
+    ("first log file name in binary log index", PositionError, f"the file was purged or never was there: {_GONE}"),
+    (
+        "position > file size",
+        PositionError,
+        f"a server that was reset or restored has another history under the same file names: {_GONE}",
+    ),
+    (
+        "from impossible position",
+        PositionError,
+        f"no event begins here; take an offset that SHOW BINLOG EVENTS lists, or {_GONE}",
+    ),
+    ("purged required binary logs", PositionError, f"transactions after this GTID set were purged: {_GONE}"),
+    ("have been purged", PositionError, f"transactions after this GTID were purged: {_GONE}"),
+    ("more GTIDs than the", PositionError, f"the GTID set holds what this server doesn't: {_OTHER_HISTORY}"),
+    ("not in the master's binlog", PositionError, f"this server doesn't hold the GTID: {_OTHER_HISTORY}"),
+    ("binlog on the master is missing the GTID", PositionError, f"the binlog has a hole where the GTID stood: {_GONE}"),
+    ("AUTO_POSITION mode", ServerSetupError, "set gtid_mode=ON on the server, or start from a file and offset"),
+    ("server id was not set", ServerSetupError, "SET GLOBAL server_id=1 (any number but 0) on the server"),
+    ("server_id was not set", ServerSetupError, "SET PERSIST server_id=1 (any number but 0) on the server"),
+    (
+        "exceeded max_allowed_packet",
+        SourceError,
+        "no event begins at this offset, or one is larger than the server lets through: check the start position, "
+        "SET GLOBAL max_allowed_packet=1073741824 on the server",
+    ),
+    ("failed to replace GTID event", SourceError, "MariaDB must not hide GTID events from us; please report this"),
+    (
+        "replication events with the checksum",
+        ServerSetupError,
+        "SET GLOBAL binlog_checksum=CRC32 on the server, then FLUSH BINARY LOGS",
+    ),
+    ("truncated in the middle", SourceError, "the server's disk is full or its binlog file is damaged"),
+    ("crc check", SourceError, "the server's binlog file is damaged on disk: start after the damage"),
+    ("bogus data in log event", PositionError, f"no event begins at this offset, or the file is damaged: {_GONE}"),
+    ("inary log is not open", ServerSetupError, "turn the binlog on: log_bin in the server's my.cnf, and restart"),
+]
 
 
-def dump_error(code: int, message: str, **facts: object) -> SourceError:
-    """The error of an 0xFF packet in a dump's stream: number and text as the server sent them, 1236's subcases told apart.
+def dump_error(code: int, message: str, **facts: Any) -> SourceError:
+    """The error of an 0xFF packet in a dump's stream, 1236's subcases told apart.
 
-    facts: name=value pairs to show, such as source, file and offset.
+    code, message: as the server sent them, without the SQL state. facts: name=value pairs to show, such as source,
+    file and offset.
     """
     if code in LOST:
         return ConnectionLost(f"the server ended the dump: {message}", code=code, **facts, remedy=_REMEDY.get(code, ""))
-    for texts, kind, remedy in _DUMP_FAULTS:
-        if any(text in message for text in texts):
+    for text, kind, remedy in _DUMP_FAULTS:
+        if text in message:
             return kind(f"the server ended the dump: {message}", code=code, **facts, remedy=remedy)
     if code in ACCESS_DENIED:
         return missing_grant("REPLICATION SLAVE", message, code=code, **facts)
@@ -96,14 +114,14 @@ def dump_error(code: int, message: str, **facts: object) -> SourceError:
     )
 
 
-def missing_grant(grant: str, message: str, account: str = "'repl'@'%'", **facts: object) -> ServerSetupError:
+def missing_grant(grant: str, message: str, account: str = "'repl'@'%'", **facts: Any) -> ServerSetupError:
     """The account lacks a global privilege; `account` as GRANT wants it: `'repl'@'%'`."""
     return ServerSetupError(
         f"the account lacks {grant}: {message}", **facts, remedy=f"GRANT {grant} ON *.* TO {account};"
     )
 
 
-def query_error(error: Exception, **facts: object) -> SourceError:
+def query_error(error: Exception, **facts: Any) -> SourceError:
     """The error of a statement on an open connection."""
     code, message = number_and_text(error)
     if code in LOST or isinstance(error, OSError):
@@ -118,39 +136,51 @@ def login_error(error: Exception, *, host: str, port: int, user: str, tls_ca: ob
     cause = getattr(error, "original_exception", error)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return ServerSetupError(
-            f"the server's certificate is not trusted: {cause.verify_message}", server=where, tls_ca=tls_ca,
+            f"the server's certificate is not trusted: {cause.verify_message}",
+            server=where,
+            tls_ca=tls_ca,
             remedy="tls_ca must name the certificate authority that signed the server's certificate",
-        )  # fmt: skip
+        )
     if isinstance(cause, ssl.SSLError):
         return ServerSetupError(
-            f"TLS can't be agreed on: {cause.reason or cause}", server=where,
+            f"TLS can't be agreed on: {cause.reason or cause}",
+            server=where,
             remedy="check the server's tls_version and certificates (ssl_cert, ssl_key)",
-        )  # fmt: skip
+        )
     if code == TLS_NOT_OFFERED:
         return ServerSetupError(
-            "the server offers no TLS", server=where,
+            "the server offers no TLS",
+            server=where,
             remedy='give the server ssl_cert and ssl_key, or set tls = "preferred" for this source',
-        )  # fmt: skip
+        )
     if isinstance(error, RuntimeError) and "pynacl" in message.lower():
         return ServerSetupError(
-            "the account logs in by ed25519, which needs the package PyNaCl", server=where, user=user,
-            remedy="install PyNaCl beside the engine, or ALTER USER ... IDENTIFIED VIA mysql_native_password USING PASSWORD('...')",
-        )  # fmt: skip
+            "the account logs in by ed25519, which needs the package PyNaCl",
+            server=where,
+            user=user,
+            remedy="install PyNaCl beside the engine, "
+            "or ALTER USER ... IDENTIFIED VIA mysql_native_password USING PASSWORD('...')",
+        )
     if code in (2059, 2061) or isinstance(error, RuntimeError):
         return ServerSetupError(
-            f"the account's authentication plugin is not known here: {message}", server=where, user=user,
+            f"the account's authentication plugin is not known here: {message}",
+            server=where,
+            user=user,
             remedy="ALTER USER ... to caching_sha2_password (MySQL), ed25519 or mysql_native_password (MariaDB)",
-        )  # fmt: skip
+        )
     if isinstance(cause, OSError):
         return ConnectionLost(
-            f"no connection to the server: {cause.strerror or cause}", server=where,
+            f"no connection to the server: {cause.strerror or cause}",
+            server=where,
             remedy="check host and port in the source's url, that the server runs, and the firewall between",
-        )  # fmt: skip
+        )
     if code in LOST:
         return ConnectionLost(
-            f"no connection to the server: {message}", server=where, code=code,
+            f"no connection to the server: {message}",
+            server=where,
+            code=code,
             remedy=_REMEDY.get(code, "check that a MySQL or MariaDB server listens on this port"),
-        )  # fmt: skip
+        )
     return ServerSetupError(
         f"login refused: {message}", server=where, user=user, code=code or None, remedy=_REMEDY.get(code, "")
     )

@@ -11,16 +11,16 @@ from typing import Any
 Query = Callable[..., tuple[tuple[Any, ...], ...]]
 
 VARIABLES = (
-    "version", "server_id", "server_uuid", "server_uid", "log_bin", "log_bin_basename", "binlog_checksum", "binlog_format",
-    "binlog_row_image", "binlog_row_metadata", "binlog_row_value_options", "binlog_transaction_compression",
-    "log_bin_compress", "binlog_storage_engine", "gtid_mode", "gtid_strict_mode", "log_replica_updates",
-    "log_slave_updates", "binlog_expire_logs_seconds", "expire_logs_days",
-)  # fmt: skip
+    *("version", "server_id", "server_uuid", "server_uid", "log_bin", "log_bin_basename", "binlog_checksum"),
+    *("binlog_format", "binlog_row_image", "binlog_row_metadata", "binlog_row_value_options", "log_bin_compress"),
+    *("binlog_transaction_compression", "binlog_storage_engine", "gtid_mode", "gtid_strict_mode"),
+    *("log_replica_updates", "log_slave_updates", "binlog_expire_logs_seconds", "expire_logs_days"),
+)
 
 
 @dataclass(frozen=True)
 class ServerFacts:
-    """The server's settings that matter to a replica; a setting that this version doesn't have is "" or its only value."""
+    """The settings that matter to a replica; one that this version doesn't have is "" or its only value."""
 
     flavour: str  # "mysql" or "mariadb"
     version: tuple[int, int, int]

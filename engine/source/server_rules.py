@@ -17,7 +17,7 @@ METADATA_SINCE = {"mysql": (8, 0, 1), "mariadb": (10, 5, 0)}
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at. what: its name; found: how it is; remedy: SQL or setting, empty when all is well."""
+    """One thing that was looked at; `remedy` is SQL or a setting, empty when all is well."""
 
     level: Literal["ok", "warning", "error"]
     what: str
@@ -44,18 +44,22 @@ def _log_bin(facts: ServerFacts) -> Finding:
         return Finding("ok", "log_bin", "ON")
     section = "mariadb" if facts.is_mariadb else "mysqld"
     return Finding(
-        "error", "log_bin", "OFF: the server writes no binlog",
+        "error",
+        "log_bin",
+        "OFF: the server writes no binlog",
         f"in my.cnf under [{section}]: log_bin=binlog and server_id=1, without skip-log-bin; then restart the server",
-    )  # fmt: skip
+    )
 
 
 def _binlog_engine(facts: ServerFacts) -> Finding:
     if not facts.binlog_engine:
         return Finding("ok", "binlog files", facts.binlog_base)
     return Finding(
-        "error", "binlog_storage_engine", f"{facts.binlog_engine}: a binlog inside a storage engine can't be read yet",
+        "error",
+        "binlog_storage_engine",
+        f"{facts.binlog_engine}: a binlog inside a storage engine can't be read yet",
         "in my.cnf remove binlog_storage_engine; then restart the server",
-    )  # fmt: skip
+    )
 
 
 def _server_id(facts: ServerFacts) -> Finding:
@@ -68,18 +72,22 @@ def _format(facts: ServerFacts) -> Finding:
     if facts.binlog_format == "ROW":
         return Finding("ok", "binlog_format", "ROW")
     return Finding(
-        "error", "binlog_format", f"{facts.binlog_format}: changes are logged as statements, not as rows",
+        "error",
+        "binlog_format",
+        f"{facts.binlog_format}: changes are logged as statements, not as rows",
         f"{_set(facts, 'binlog_format', 'ROW')} (sessions that are open keep the old value until they reconnect)",
-    )  # fmt: skip
+    )
 
 
 def _row_image(facts: ServerFacts) -> Finding:
     if facts.row_image == "FULL":
         return Finding("ok", "binlog_row_image", "FULL")
     return Finding(
-        "error", "binlog_row_image", f"{facts.row_image}: rows are logged without some of their columns",
+        "error",
+        "binlog_row_image",
+        f"{facts.row_image}: rows are logged without some of their columns",
         f"{_set(facts, 'binlog_row_image', 'FULL')} (sessions that are open keep the old value until they reconnect)",
-    )  # fmt: skip
+    )
 
 
 def _row_metadata(facts: ServerFacts) -> Finding:
@@ -88,13 +96,17 @@ def _row_metadata(facts: ServerFacts) -> Finding:
     if not facts.row_metadata:
         needed = ".".join(map(str, METADATA_SINCE[facts.flavour]))
         return Finding(
-            "error", "binlog_row_metadata", f"unknown to {facts.version_text}: the binlog has no column names",
+            "error",
+            "binlog_row_metadata",
+            f"unknown to {facts.version_text}: the binlog has no column names",
             f"upgrade the server to {needed} or later",
-        )  # fmt: skip
+        )
     return Finding(
-        "error", "binlog_row_metadata", f"{facts.row_metadata}: the binlog has no column names",
+        "error",
+        "binlog_row_metadata",
+        f"{facts.row_metadata}: the binlog has no column names",
         _set(facts, "binlog_row_metadata", "FULL"),
-    )  # fmt: skip
+    )
 
 
 def _compression(facts: ServerFacts) -> Finding:
@@ -108,16 +120,21 @@ def _row_value_options(facts: ServerFacts) -> Finding:
     if not facts.row_value_options:
         return Finding("ok", "binlog_row_value_options", "none")
     return Finding(
-        "error", "binlog_row_value_options", f"{facts.row_value_options}: updates hold only parts of JSON values",
+        "error",
+        "binlog_row_value_options",
+        f"{facts.row_value_options}: updates hold only parts of JSON values",
         _set(facts, "binlog_row_value_options", ""),
-    )  # fmt: skip
+    )
 
 
 def _checksum(facts: ServerFacts) -> Finding:
     if facts.checksum != "NONE":
         return Finding("ok", "binlog_checksum", facts.checksum)
     return Finding(
-        "warning", "binlog_checksum", "NONE: damage on disk or on the way can't be noticed", _set(facts, "binlog_checksum", "CRC32")
+        "warning",
+        "binlog_checksum",
+        "NONE: damage on disk or on the way can't be noticed",
+        _set(facts, "binlog_checksum", "CRC32"),
     )
 
 
@@ -133,8 +150,9 @@ def _retention(facts: ServerFacts) -> Finding:
     if facts.retention_s >= DAY_S:
         return Finding("ok", "binlog retention", f"{hours / 24:.1f} days")
     has_seconds = not facts.is_mariadb or facts.version >= (10, 6, 1)
-    remedy = _set(facts, "binlog_expire_logs_seconds", "604800") if has_seconds else _set(facts, "expire_logs_days", "7")
-    return Finding("warning", "binlog retention", f"{hours:.1f} hours: an engine that is down longer loses changes", remedy)
+    remedy = _set(facts, *(("binlog_expire_logs_seconds", "604800") if has_seconds else ("expire_logs_days", "7")))
+    found = f"{hours:.1f} hours: an engine that is down longer loses changes"
+    return Finding("warning", "binlog retention", found, remedy)
 
 
 def _gtid(facts: ServerFacts) -> Finding:
@@ -144,6 +162,16 @@ def _gtid(facts: ServerFacts) -> Finding:
 
 
 _RULES: list[Callable[[ServerFacts], Finding]] = [
-    _log_bin, _binlog_engine, _server_id, _format, _row_image, _row_metadata, _compression, _row_value_options,
-    _checksum, _replica_updates, _retention, _gtid,
-]  # fmt: skip
+    _log_bin,
+    _binlog_engine,
+    _server_id,
+    _format,
+    _row_image,
+    _row_metadata,
+    _compression,
+    _row_value_options,
+    _checksum,
+    _replica_updates,
+    _retention,
+    _gtid,
+]

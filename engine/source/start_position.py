@@ -1,6 +1,6 @@
-"""Where a source begins to read: `latest`, `earliest`, `binlog.000012:4`, `gtid:...` or a time → a place in the binlog.
+"""Where a source begins to read: latest, earliest, a file and offset, a GTID or a time → a place in the binlog.
 
-What is found is always the begin of a transaction (or of what stands between two), so nothing is read without its context.
+What is found is always the begin of a transaction (or of what stands between two): nothing is read without its context.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from engine.source.connection import Connection
 
 FIRST_OFFSET = 4  # after the file's magic bytes
-_MALFORMED_GTID_SET = 1772
 
 # Events that stand between transactions: a dump may begin at any of them.
 _BETWEEN = TRANSACTION_STARTS | {
@@ -72,26 +71,37 @@ def files(connection: Connection) -> list[tuple[str, int]]:
 
 def _no_binlog(connection: Connection) -> ServerSetupError:
     return ServerSetupError(
-        "the server writes no binlog", source=connection.name, server=connection.where,
+        "the server writes no binlog",
+        source=connection.name,
+        server=connection.where,
         remedy="in my.cnf: log_bin=binlog and server_id=1, without skip-log-bin; then restart the server",
-    )  # fmt: skip
+    )
 
 
 def _by_file(connection: Connection, file: str, offset: int) -> DumpPosition:
     """A file and offset from outside: looked at first, since servers answer a wrong one late and in riddles."""
     listed = files(connection)
     name, size = next(((name, size) for name, size in listed if _same_file(name, file)), ("", 0))
-    facts = {"first": f"{listed[0][0]}:{FIRST_OFFSET}", "last": f"{listed[-1][0]}:{listed[-1][1]}", "server": connection.where}
+    facts = {
+        "first": f"{listed[0][0]}:{FIRST_OFFSET}",
+        "last": f"{listed[-1][0]}:{listed[-1][1]}",
+        "server": connection.where,
+    }
     if not name:
         raise PositionError(
-            f"the server has no binlog file {file}", source=connection.name, **facts,
+            f"the server has no binlog file {file}",
+            source=connection.name,
+            **facts,
             remedy='it was purged or belongs to another server; start from one between first and last, or "earliest"',
-        )  # fmt: skip
+        )
     if offset > size:
         raise PositionError(
-            f"{name} ends before offset {offset}", source=connection.name, size=size, **facts,
+            f"{name} ends before offset {offset}",
+            source=connection.name,
+            size=size,
+            **facts,
             remedy="take an offset up to the file's size",
-        )  # fmt: skip
+        )
     if offset in (FIRST_OFFSET, size):
         return DumpPosition(name, offset)
     for event in _events(connection, name, offset):
@@ -111,7 +121,7 @@ def _same_file(one: str, other: str) -> bool:
 
 
 def _transaction_around(connection: Connection, file: str, offset: int) -> int:
-    """The begin of the transaction that has an event at this offset, found by reading the file's headers from its begin."""
+    """The begin of the transaction that has an event at this offset: reads the file's headers from its begin."""
     begin = FIRST_OFFSET
     for event in _events(connection, file, FIRST_OFFSET):
         if event.made_up:
@@ -123,13 +133,15 @@ def _transaction_around(connection: Connection, file: str, offset: int) -> int:
         if event.start == offset:
             return begin
     raise PositionError(
-        f"no event of {file} begins at offset {offset}", source=connection.name, nearest_before=f"{file}:{begin}",
+        f"no event of {file} begins at offset {offset}",
+        source=connection.name,
+        nearest_before=f"{file}:{begin}",
         remedy="take an offset that a consumer or SHOW BINLOG EVENTS names",
-    )  # fmt: skip
+    )
 
 
 def _by_gtid(connection: Connection, gtid: str) -> DumpPosition:
-    """After the transactions of this set. MySQL's purged ones are looked at now; MariaDB says it when the dump begins."""
+    """After the transactions of this set. MySQL's purged ones are looked at now; MariaDB tells when the dump begins."""
     facts = connection.known_facts
     gtid = "".join(gtid.split())
     check_gtid(facts.flavour, gtid)
@@ -137,16 +149,22 @@ def _by_gtid(connection: Connection, gtid: str) -> DumpPosition:
         return DumpPosition("", FIRST_OFFSET, gtid)
     if facts.gtid_mode not in ("ON", "ON_PERMISSIVE"):
         raise ServerSetupError(
-            f"a GTID start needs gtid_mode=ON, it is {facts.gtid_mode}", source=connection.name, server=connection.where,
+            f"a GTID start needs gtid_mode=ON, it is {facts.gtid_mode}",
+            source=connection.name,
+            server=connection.where,
             remedy="turn GTIDs on (gtid_mode, enforce_gtid_consistency), or start from a file and offset",
-        )  # fmt: skip
+        )
     missing = connection.query("SELECT GTID_SUBTRACT(@@GLOBAL.gtid_purged, %s), @@GLOBAL.gtid_purged", gtid)[0]
     if missing[0]:
         raise PositionError(
-            "the server has purged transactions that come after this GTID set", source=connection.name, server=connection.where,
-            gtid=gtid, missing=_one_line(missing[0]), purged=_one_line(missing[1]),
+            "the server has purged transactions that come after this GTID set",
+            source=connection.name,
+            server=connection.where,
+            gtid=gtid,
+            missing=_one_line(missing[0]),
+            purged=_one_line(missing[1]),
             remedy='start with "earliest", and copy what is not in the binlog any more from the tables',
-        )  # fmt: skip
+        )
     return DumpPosition("", FIRST_OFFSET, gtid)
 
 
@@ -155,7 +173,7 @@ def _one_line(gtid: object) -> str:
 
 
 def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
-    """The first transaction of the wanted second or later. Times are those of the events' headers: the statement's start.
+    """The first transaction of the wanted second or later, by the times in event headers: the statement's start.
 
     Bisects over the files' first events, then reads headers within one file; a file is left out only if the next one is
     older than the wanted second too.
@@ -165,10 +183,14 @@ def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
     oldest = _created(connection, listed[0])
     if oldest > second:
         raise PositionError(
-            "the server's binlog begins after the wanted time", source=connection.name, server=connection.where,
-            wanted=_utc(second), oldest=_utc(oldest), first=f"{listed[0]}:{FIRST_OFFSET}",
+            "the server's binlog begins after the wanted time",
+            source=connection.name,
+            server=connection.where,
+            wanted=_utc(second),
+            oldest=_utc(oldest),
+            first=f"{listed[0]}:{FIRST_OFFSET}",
             remedy='start with "earliest", or with a time from oldest on',
-        )  # fmt: skip
+        )
     low, high = 0, len(listed)  # listed[low] is older than the wanted second, or the first; listed[high] is not
     while high - low > 1:
         middle = (low + high) // 2

@@ -333,7 +333,8 @@ def type_name(column: MapColumn, charset: str | None) -> str:
     """MySQL's spelling, such as `varchar(32)`: lengths of text in characters, `binary` types in bytes."""
     kind = column.type
     binary = charset == "binary"
-    characters = column.length // max_character_bytes(charset or "binary")
+    method = kind == Type.VARCHAR_COMPRESSED  # a byte for the method of compression counts as length
+    characters = (column.length - method) // max_character_bytes(charset or "binary")
     if kind == Type.NEWDECIMAL:
         return f"decimal({column.precision},{column.scale})"
     if kind in NUMERIC:
@@ -341,7 +342,6 @@ def type_name(column: MapColumn, charset: str | None) -> str:
     if kind == Type.STRING:
         return f"binary({characters})" if binary else f"char({characters})"
     if kind in VARCHARS:
-        characters -= kind == Type.VARCHAR_COMPRESSED  # whose length counts a byte for the method
         return f"varbinary({characters})" if binary else f"varchar({characters})"
     if kind in BLOBS:
         return BLOB_SIZES.get(column.length, "") + ("blob" if binary else "text")

@@ -1,7 +1,7 @@
 """Makes every binlog.000001 and expected.json again: `python -m tests.data.make [CASE...]`.
 
-Each case is a folder with a make.sql, which runs on a fresh server of the kind that begins the folder's name. The binlog is
-copied once it is complete (it ends with a ROTATE event); expected.json is what SELECT then shows.
+Each case is a folder with a make.sql, which runs on a fresh server of the kind that begins the folder's name. The
+binlog is copied once it is complete (it ends with a ROTATE event); expected.json is what SELECT then shows.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 from pymysql.constants import CLIENT
 
@@ -34,9 +35,15 @@ def make(case: Path) -> None:
         shutil.copyfile(server.binlog_files()[0], case / "binlog.000001")
         (case / "binlog.000001").chmod(0o644)
         schemas = [row[0] for row in server.sql("SHOW DATABASES") if row[0] not in SYSTEM_SCHEMAS]
-        with server.connect() as connection:
-            tables = {name: rows for schema in schemas for name, rows in selected_schema(connection, schema).items()}
-    (case / "expected.json").write_text(json.dumps(to_json(tables), ensure_ascii=False, indent=1) + "\n")
+        tables = expected_tables(server, schemas)
+    (case / "expected.json").write_text(json.dumps(tables, ensure_ascii=False, indent=1) + "\n")
+
+
+def expected_tables(server: Database, schemas: list[str]) -> dict[str, Any]:
+    """The rows of every table of these schemas as expected.json holds them, by `schema.table`."""
+    with server.connect() as connection:
+        tables = {name: rows for schema in schemas for name, rows in selected_schema(connection, schema).items()}
+    return {name: to_json(rows) for name, rows in tables.items()}
 
 
 def run_file(server: Database, path: Path) -> None:

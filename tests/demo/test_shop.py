@@ -30,7 +30,9 @@ def test_the_same_seed_gives_the_same_transactions() -> None:
 
 
 def test_the_shop_inserts_updates_and_deletes() -> None:
-    words = {text.split()[0] + " " + table for each in statements(1, 1, 300) for text in each for table in TABLES if table in text}
+    words = {
+        text.split()[0] + " " + table for each in statements(1, 1, 300) for text in each for table in TABLES if table in text
+    }
 
     assert {"INSERT orders", "UPDATE orders", "DELETE orders", "INSERT order_items", "DELETE order_items"} <= words
 
@@ -54,7 +56,9 @@ def test_every_statement_does_what_the_shopper_thinks_it_does(server: Database, 
 
     assert shopper.open.keys() <= orders.keys()
     for order, (_, lines) in shopper.open.items():
-        assert [(row["quantity"], row["price"]) for row in items if row["order_id"] == order] == [(q, f"{p:.2f}") for q, p in lines]
+        assert [(row["quantity"], row["price"]) for row in items if row["order_id"] == order] == [
+            (q, f"{p:.2f}") for q, p in lines
+        ]
 
 
 def test_several_connections_shop_at_once_and_stop_when_told(server: Database, unique_schema: str) -> None:

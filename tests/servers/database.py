@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import getpass
+import os
 import shutil
 import socket
 import subprocess
-import tempfile
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -15,7 +14,7 @@ from urllib.parse import quote
 
 import pymysql
 
-from tests.servers.process import Process, StartError, free_port
+from tests.servers.process import Process, StartError, free_port, remove_left_behind, scratch_folder
 
 REPL_USER = "repl"
 REPL_PASSWORD = "repl-secret"
@@ -35,7 +34,7 @@ SMALL = {"innodb_buffer_pool_size": "32M"}
 
 
 class Database(ABC):
-    """One server on a port of 127.0.0.1. Options are the server's own, `binlog_row_image="MINIMAL"`; None leaves one out."""
+    """One server on a port of 127.0.0.1. Options are its own, `binlog_row_image="MINIMAL"`; None leaves one out."""
 
     name: ClassVar[str]
     defaults: ClassVar[dict[str, Any]]
@@ -65,7 +64,8 @@ class Database(ABC):
     def template(cls) -> Path:
         """The data dir that every server of this process starts with: initialising takes 1-3 s, a copy 0.1 s."""
         if cls._template is None:
-            folder = Path(tempfile.mkdtemp(prefix=f"{cls.name}-template-", dir="/tmp"))
+            remove_left_behind(cls.name)
+            folder = scratch_folder(cls.name)
             atexit.register(shutil.rmtree, folder, ignore_errors=True)
             accounts = folder / "accounts.sql"
             accounts.write_text(ACCOUNTS)
@@ -133,7 +133,7 @@ class Database(ABC):
             return tuple(cursor.fetchall())
 
     def url(self, user: str = REPL_USER, password: str | None = None) -> str:
-        """`mysql://user:password@127.0.0.1:port`; of the replication account unless named otherwise. root's password is empty."""
+        """`mysql://user:password@127.0.0.1:port`, of the replication account unless named; root's password is empty."""
         if password is None:
             password = REPL_PASSWORD if user == REPL_USER else ""
         account = quote(user, safe="") + (f":{quote(password, safe='')}" if password else "")
@@ -166,6 +166,6 @@ def run_tool(argv: list[str]) -> str:
     return done.stdout.decode("utf-8", "backslashreplace")
 
 
-def account_name() -> str:
-    """Servers refuse to run as root unless told so by name; for anybody else it changes nothing."""
-    return getpass.getuser()
+def user_option() -> list[str]:
+    """Servers refuse to run as root unless they are told to."""
+    return ["--user=root"] if os.geteuid() == 0 else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -95,7 +96,11 @@ def unpack_mysql(home: Path) -> None:
 
 def _mirror() -> str:
     """The mirror that the system uses."""
-    release = ["Origin: Debian", "Created-By: Packages"]
+    try:
+        codename = platform.freedesktop_os_release()["VERSION_CODENAME"]  # its security updates have a mirror of their own
+    except (OSError, KeyError):
+        raise Missing("apt knows no Debian mirror") from None
+    release = ["Origin: Debian", f"Codename: {codename}", "Created-By: Packages"]
     known = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", *release]).split()
     if not known:
         raise Missing("apt knows no Debian mirror: run apt-get update")

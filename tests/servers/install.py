@@ -1,6 +1,6 @@
 """`python -m tests.servers.install mariadb mysql`: puts the servers on this machine; quick when they are there.
 
-MariaDB comes from the system's packages (that needs root), MySQL from Debian sid into a folder of its own (that doesn't).
+MariaDB comes from the system's packages, which needs root; MySQL from Debian sid into a folder, which doesn't.
 Exit status: 0 all there, 3 a server can't be had here (one line says why), 2 wrong use.
 """
 

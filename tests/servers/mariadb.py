@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers import install
-from tests.servers.database import Database, account_name, run_tool
+from tests.servers.database import Database, run_tool, user_option
 
 
 class MariaDB(Database):
-    """`with MariaDB(log_bin_compress="ON") as server: server.sql(...)`; GTID domain 0, server id 1, FULL row metadata."""
+    """`with MariaDB(log_bin_compress="ON") as server: server.sql(...)`; GTID domain 0, server id 1, FULL metadata."""
 
     name = "mariadb"
     _template: ClassVar[Path | None] = None
@@ -31,7 +31,7 @@ class MariaDB(Database):
             install.mariadb_tool("mariadb-install-db"),
             "--no-defaults",  # must come first: the system's my.cnf is not ours to read
             f"--datadir={data_dir}",
-            f"--user={account_name()}",
+            *user_option(),
             "--auth-root-authentication-method=normal",  # otherwise root gets in by its system account only
             "--skip-test-db",
             "--skip-name-resolve",
@@ -43,7 +43,7 @@ class MariaDB(Database):
         return [
             install.mariadb_tool("mariadbd"),
             "--no-defaults",
-            f"--user={account_name()}",
+            *user_option(),
             f"--datadir={self.data_dir}",
             f"--socket={self.socket}",
             f"--pid-file={self.process.folder / 'pid'}",

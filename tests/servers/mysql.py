@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tests.servers import install
-from tests.servers.database import Database, account_name, run_tool
+from tests.servers.database import Database, run_tool, user_option
 
 
 class MySQL(Database):
@@ -56,7 +56,7 @@ class MySQL(Database):
 
 def _mysqld(data_dir: Path) -> list[str]:
     home = install.mysql_home()
-    command = [str(home / "bin/mysqld"), "--no-defaults", f"--user={account_name()}", f"--datadir={data_dir}"]
+    command = [str(home / "bin/mysqld"), "--no-defaults", *user_option(), f"--datadir={data_dir}"]
     usr = home / "usr"
     if usr.is_dir():  # Debian's layout; Oracle's own archives find their parts by themselves
         command += [

@@ -1,8 +1,9 @@
-"""One child process in a temp dir of its own: started, awaited, stopped or killed by its pid, never outliving its parent."""
+"""One child process in a temp dir of its own: started, awaited, stopped or killed by its pid, dead with its parent."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+SCRATCH = Path("/tmp")
 
 
 class StartError(RuntimeError):
@@ -23,20 +26,33 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def scratch_folder(name: str) -> Path:
+    """A temp dir that carries our pid, so that a later run can remove it should we be killed."""
+    # /tmp and a short name: the path of a unix socket may have 107 characters at most.
+    return Path(tempfile.mkdtemp(prefix=f"{name}-{os.getpid()}-", dir=SCRATCH))
+
+
+def remove_left_behind(name: str) -> None:
+    """Remove the temp dirs of runs that were killed: a data dir has 100 MB."""
+    for folder in SCRATCH.glob(f"{name}-*-*"):
+        match = re.fullmatch(rf"{re.escape(name)}-(\d+)-\w{{8}}", folder.name)
+        if match and not Path("/proc", match[1]).exists() and folder.stat().st_uid == os.getuid():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Process:
     """One child and its temp dir. `folder` stays until `close`, so a killed server can be started again on its data."""
 
     def __init__(self, name: str, death_signal: str = "KILL") -> None:
         self.death_signal = death_signal  # what the child gets when its parent dies without stopping it
-        # /tmp and a short name: the path of a unix socket may have 107 characters at most.
-        self.folder = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/tmp"))
+        self.folder = scratch_folder(name)
         self.log = self.folder / "log"
         self.child: subprocess.Popen[bytes] | None = None
 
     def spawn(self, argv: list[str], environment: dict[str, str] | None = None) -> None:
         """Start the child, with more in its environment if need be; its output goes to `log`.
 
-        setpriv and not preexec_fn sets PR_SET_PDEATHSIG: it is safe with threads. It then execs, so the pid is the server's.
+        setpriv and not preexec_fn sets PR_SET_PDEATHSIG: it is safe with threads, and execs, so the pid is the child's.
         The signal comes when the *thread* that spawned ends: start servers from a thread that stays.
         """
         with self.log.open("ab") as log:

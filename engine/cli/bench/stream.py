@@ -88,13 +88,10 @@ def _consume(config: Config, listen: str, end: tuple[int, int], consume: Consume
 def _take(batch: engine.Batch, consume: Consume) -> int:
     """Changes in the batch, counted the way the consumer sees them."""
     if consume is Consume.RAW:
-        return batch.row_count
+        return len(batch)
     if consume is Consume.TUPLES:
         return len(batch.rows())
-    count = 0
-    for change in batch:
-        count += change.op in ("insert", "update", "delete")
-    return count
+    return sum(change.op in ("insert", "update", "delete") for change in batch)
 
 
 @contextmanager

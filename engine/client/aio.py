@@ -1,0 +1,265 @@
+"""`engine.aio.connect`: the same consumer for asyncio (and uvloop). Reads go straight into the frame buffer."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Generator
+from types import TracebackType
+from typing import Any
+
+from engine.client import batch as batches
+from engine.client.address import Address, parse_url
+from engine.client.core import ClientCore, State
+from engine.client.sync import CLOSE_S
+from engine.errors import Disconnected, EngineError
+from engine.wire import StatusAnswer
+
+
+class Batch(batches.Batch):
+    """A batch of an asyncio stream. Reading it doesn't wait; acking it does no more than to send."""
+
+    __slots__ = ("_stream",)
+
+    _stream: Stream
+
+    async def ack(self) -> None:
+        """This batch, and all before it in its partition, are done with. Doesn't wait for the answer: `durable` says
+        when it is kept, close() and `Stream.flush` wait for that, and an error in it raises at the next call."""
+        self._stream._core.ack(self)
+        self._stream._send()
+
+    async def rollback(self) -> None:
+        """Hand out this batch, and those after it in its partition, again.
+
+        Raises:
+            Refused: it has been acked or rolled back already.
+        """
+        self._stream._core.rollback(self)
+        self._stream._send()
+
+
+class _Wire(asyncio.BufferedProtocol):
+    """Moves bytes from the transport to the core and wakes whoever waits."""
+
+    def __init__(self, core: ClientCore[Batch]) -> None:
+        self.core = core
+        self.arrived = asyncio.Event()
+        self.closed = asyncio.Event()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        return self.core.get_buffer(size_hint)
+
+    def buffer_updated(self, count: int) -> None:
+        self.core.filled(count)
+        self.core.receive()
+        self.arrived.set()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if error is None:
+            self.core.end()
+        else:
+            self.core.lost(error)
+        self.arrived.set()
+        self.closed.set()
+
+
+class Stream:
+    """An open session of one consumer; `async for batch in stream` goes on for ever. For one task at a time."""
+
+    def __init__(self, core: ClientCore[Batch], address: Address, timeout: float) -> None:
+        self._core = core
+        self._address = address
+        self._timeout = timeout
+        self._protocol = _Wire(core)
+        self._transport: asyncio.Transport | None = None
+
+    async def _open(self) -> None:
+        loop = asyncio.get_running_loop()
+        address = self._address
+
+        def protocol() -> _Wire:
+            return self._protocol
+
+        try:
+            async with asyncio.timeout(self._timeout):
+                if address.family == "tcp":
+                    self._transport, _ = await loop.create_connection(protocol, address.host, address.port)
+                else:
+                    self._transport, _ = await loop.create_unix_connection(protocol, address.path)
+        except OSError as error:  # TimeoutError is one
+            raise Disconnected(
+                "the server can't be reached",
+                address=address,
+                error=error or "no answer in time",
+                remedy="is `binlog-engine run` running there?",
+            ) from None
+        try:
+            await self._until(lambda: self._core.welcome is not None)
+        except BaseException:
+            self._transport.abort()
+            raise
+
+    def __aiter__(self) -> AsyncIterator[Batch]:
+        return self
+
+    async def __anext__(self) -> Batch:
+        """The next batch, however long it takes. Raises as the blocking stream does."""
+        while (batch := self._core.next_batch()) is None:
+            self._send()
+            await self._arrival(self._timeout)
+        self._send()
+        batch._stream = self
+        return batch
+
+    async def get(self, wait_ms: int = 0) -> Batch | None:
+        """One batch, or None if there is none within `wait_ms`."""
+        core = self._core
+        core.want_batch(wait_ms)
+        self._send()
+        by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
+        while True:
+            answered, batch = core.take_batch()
+            if answered:
+                if batch is not None:
+                    batch._stream = self
+                return batch
+            if core.asked:
+                await self._arrival(self._timeout + wait_ms / 1000)
+            elif not await self._arrival(by_credit - time.monotonic(), silence_is_death=False):
+                return None
+
+    async def rollback(self) -> None:
+        """Hand out again all that is unacked."""
+        self._core.rollback()
+        self._send()
+
+    async def flush(self, timeout: float | None = None) -> None:
+        """Wait until the server has said of every ack that it is kept.
+
+        Raises:
+            Disconnected: it did not within `timeout` seconds (that of `connect` by default).
+        """
+        await self._until(lambda: not self._core.outstanding_acks, timeout)
+
+    async def status(self) -> StatusAnswer:
+        """How far this consumer is, in bytes."""
+        self._core.ask_status()
+        self._send()
+        while (answer := self._core.take_status()) is None:
+            await self._arrival(self._timeout)
+        return answer
+
+    @property
+    def destination(self) -> str:
+        return self._core.session.destination
+
+    @property
+    def consumer(self) -> str:
+        return self._core.session.consumer
+
+    @property
+    def partitions(self) -> list[int]:
+        return self._core.session.partitions
+
+    @property
+    def engine_version(self) -> str:
+        return self._core.session.engine
+
+    @property
+    def closed(self) -> bool:
+        return self._core.state is State.ENDED
+
+    async def close(self) -> None:
+        """Wait, for a few seconds at most, until every ack is kept; then end the session. Closing twice is harmless.
+
+        Raises:
+            Disconnected: the server didn't answer all acks: the last batches may come again.
+            Refused: one of them was refused.
+        """
+        if self._transport is None:
+            return
+        core, transport, self._transport = self._core, self._transport, None
+        try:
+            deadline = time.monotonic() + min(CLOSE_S, self._timeout)
+            core.leave()
+            transport.write(core.take_output())
+            while core.state is not State.ENDED and (left := deadline - time.monotonic()) > 0:
+                await self._arrival(left, silence_is_death=False)
+            core.raise_unanswered()
+        finally:
+            core.end(Disconnected("the stream is closed", remedy="connect again"))
+            transport.abort()
+            await self._protocol.closed.wait()
+
+    async def __aenter__(self) -> Stream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self.close()
+        except EngineError:
+            if error is None:
+                raise
+
+    def __repr__(self) -> str:
+        return f"<aio.Stream {self._address}/{self._address.destination} {self._core.state.value}>"
+
+    def _send(self) -> None:
+        output = self._core.take_output()
+        if output and self._transport is not None:
+            self._transport.write(output)
+
+    async def _until(self, reached: Callable[[], bool], timeout: float | None = None) -> None:
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        self._send()
+        while not reached():
+            self._core.check()
+            await self._arrival(deadline - time.monotonic())
+        self._core.check()
+
+    async def _arrival(self, timeout: float, *, silence_is_death: bool = True) -> bool:
+        """Wait until something comes; whether it did. The server sends heartbeats, so silence is death."""
+        self._protocol.arrived.clear()
+        if self._core.state is State.ENDED:
+            return True
+        try:
+            async with asyncio.timeout(max(0.0, timeout)):
+                await self._protocol.arrived.wait()
+        except TimeoutError:
+            if silence_is_death:
+                self._core.lost(TimeoutError(f"nothing came from the server for {timeout:.1f} s"))
+            return False
+        return True
+
+
+class Connecting:
+    """What `connect` returns: `await` it for the stream, or use it with `async with`."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+
+    def __await__(self) -> Generator[Any, None, Stream]:
+        return self.__aenter__().__await__()
+
+    async def __aenter__(self) -> Stream:
+        await self._stream._open()
+        return self._stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._stream.__aexit__(kind, error, traceback)
+
+
+def connect(
+    url: str, consumer: str = "default", *, destination: str | None = None, timeout: float = 30.0, **options: Any
+) -> Connecting:
+    """`async with engine.aio.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
+
+    Arguments and errors are those of `engine.connect`.
+    """
+    address = parse_url(url, destination)
+    return Connecting(Stream(ClientCore(Batch, address.destination, consumer, **options), address, timeout))

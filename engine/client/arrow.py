@@ -1,0 +1,102 @@
+"""A batch as Arrow tables, one per table version: the row's own columns, and five that say what happened to it.
+
+    _op string · _ts timestamp[us, UTC] · _source string · _position string · _gtid string · id int64 · status string …
+
+The columns hold the row as it is afterwards, or as it was before its delete; with image="before", as it was before (all
+null for an insert), so that the two line up row by row. Arrow knows no third state: a column that is absent is null.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from engine.client.change import Change
+from engine.errors import ConfigError, EngineError
+from engine.record import ABSENT
+from engine.schema import Column, TableSchema
+
+try:
+    import pyarrow as pa
+except ImportError as missing:
+    raise EngineError(
+        "batch.arrow() needs pyarrow, which isn't installed", remedy="pip install 'binlog-engine[arrow]'"
+    ) from missing
+
+_INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "year")
+_BYTES = ("binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob", "geometry")
+
+
+def arrow_type(column: Column) -> pa.DataType | None:
+    """The Arrow type of a column's values as the protocol carries them (docs/protocol.md, Values); None: let Arrow see.
+
+    Signed integers are int64, unsigned ones and BIT uint64. DECIMAL, dates and times stay text: they hold values (zero
+    dates, 838 hours, 65 digits) that Arrow's own types can't.
+    """
+    base = column.type.partition("(")[0].partition(" ")[0]
+    if base in _INTEGERS:
+        return pa.uint64() if column.unsigned else pa.int64()
+    if base == "bit":
+        return pa.uint64()
+    if base == "float":
+        return pa.float32()
+    if base in ("double", "real"):
+        return pa.float64()
+    if base == "vector":
+        return pa.list_(pa.float32())
+    if base in _BYTES or column.charset == "binary":
+        return pa.binary()
+    if column.charset is not None or base in (
+        "decimal",
+        "date",
+        "datetime",
+        "timestamp",
+        "time",
+        "json",
+        "enum",
+        "set",
+    ):
+        return pa.string()
+    return None
+
+
+def to_tables(changes: Iterable[Any], image: str = "after") -> dict[TableSchema, pa.Table]:
+    """`Batch.arrow`.
+
+    Raises:
+        ConfigError: image is neither "after" nor "before".
+        EngineError: values of a column don't fit its type.
+    """
+    if image not in ("after", "before"):
+        raise ConfigError("no such row image", image=image, remedy='choose "after" or "before"')
+    per_view: dict[Any, list[Change]] = {}
+    for change in changes:
+        per_view.setdefault(change._table, []).append(change)
+    return {view.schema: _table(view.schema, view.sparse, grouped, image) for view, grouped in per_view.items()}
+
+
+def _table(schema: TableSchema, sparse: bool, changes: list[Change], image: str) -> pa.Table:
+    nothing = (None,) * len(schema.columns)
+    records = [change._record for change in changes]
+    if image == "before":
+        rows = [record[11] or nothing for record in records]
+    else:
+        rows = [record[12] or record[11] for record in records]
+    columns = {
+        "_op": pa.array([change.op for change in changes], pa.string()),
+        "_ts": pa.array([record[5] for record in records], pa.timestamp("us", "UTC")),
+        "_source": pa.array([change.source for change in changes], pa.string()),
+        "_position": pa.array([change.position for change in changes], pa.string()),
+        "_gtid": pa.array([change.gtid for change in changes], pa.string()),
+    }
+    for column, values in zip(schema.columns, zip(*rows, strict=True), strict=True):
+        if sparse:
+            values = tuple(None if value is ABSENT else value for value in values)
+        try:
+            columns[column.name] = pa.array(values, arrow_type(column))
+        except pa.ArrowException as error:
+            raise EngineError(
+                "values don't fit the Arrow type of their column",
+                table=schema.name, column=column.name, type=column.type, error=error,
+            ) from None  # fmt: skip
+    return pa.table(columns)

@@ -1,0 +1,334 @@
+"""One session as a state machine: frames in, frames out, no socket and no clock. `sync` and `aio` only move its bytes.
+
+    opening ──welcome──▶ open ──leave()──▶ leaving ──end of the connection──▶ ended
+       └───────────── fatal error, protocol fault, lost connection ────────────▶
+
+Asking (`ack`, `rollback`, `want_batch` …) appends frames to the output; `receive` takes the answers in. An answer that
+is an error raises at the next call, since nobody waits for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from enum import Enum
+from typing import Generic, TypeVar
+
+from engine import wire
+from engine.client.batch import Batch
+from engine.client.change import ChangeReader
+from engine.errors import ConfigError, Disconnected, EngineError, InternalError, ProtocolError, Refused
+
+CHUNK_BYTES = 256 << 10  # room for one read from the socket; a larger frame gets the room it needs
+
+BatchType = TypeVar("BatchType", bound=Batch)
+
+
+class State(Enum):
+    OPENING = "opening"
+    OPEN = "open"
+    LEAVING = "leaving"
+    ENDED = "ended"
+
+
+class ClientCore(Generic[BatchType]):
+    """One consumer's session.
+
+    Args:
+        batch_type: what to make of a batch frame; called as Batch is.
+        partitions: None: all. takeover: end an older session of this consumer.
+        batch_rows, batch_bytes: lower the destination's limits.
+        prefetch: batches that the server may send ahead while streaming.
+        ddl, transactions: iterating a batch yields Ddl; Begin and Commit.
+
+    Raises:
+        ConfigError: an argument that the protocol doesn't allow.
+    """
+
+    def __init__(
+        self,
+        batch_type: type[BatchType],
+        destination: str,
+        consumer: str = "default",
+        *,
+        partitions: Iterable[int] | None = None,
+        takeover: bool = True,
+        batch_rows: int | None = None,
+        batch_bytes: int | None = None,
+        prefetch: int = 2,
+        ddl: bool = False,
+        transactions: bool = False,
+    ) -> None:
+        numbers = None if partitions is None else list(partitions)
+        hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover)
+        self._limits = {"rows": batch_rows, "bytes": batch_bytes}
+        self._prefetch = prefetch
+        try:
+            for message in (hello, wire.Credit(prefetch, **self._limits)):
+                wire.parse_client_message(message.pack()[wire.PREFIX_BYTES :])
+        except (ProtocolError, TypeError, OverflowError) as error:
+            raise ConfigError(f"connect: not what the protocol allows: {error}") from None
+        self.state = State.OPENING
+        self.welcome: wire.Welcome | None = None
+        self._batch_type = batch_type
+        self._marks = (ddl, transactions)
+        self._frames = wire.FrameReader(chunk_bytes=CHUNK_BYTES)
+        self._output = bytearray(hello.pack())
+        self._reader = ChangeReader({})
+        self._ready: deque[BatchType] = deque()  # received, not handed out
+        self._credit = 0  # batches that the server may still send by itself
+        self._asked = False  # a `get` waits for its answer
+        self._empty = False  # the last `get` was answered with `empty`
+        self._acks: dict[int, BatchType] = {}  # sent, not yet answered, by number
+        self._rollbacks: deque[tuple[int | None, int | None]] = deque()  # likewise: (batch, partition)
+        self._statuses: deque[wire.StatusAnswer] = deque()
+        self._partial: dict[int, Batch | dict] = {}  # per partition: changes come in part before its next batch
+        self._unacked: dict[int, deque[tuple[int, dict]]] = {}  # per partition: each batch, and those before it
+        self._faults: deque[EngineError] = deque()
+        self._ended_by: EngineError | None = None
+
+    # Bytes.
+
+    def get_buffer(self, size_hint: int = -1) -> memoryview:
+        """Room for the next bytes from the server; then call `filled` and `receive`."""
+        return self._frames.get_buffer(size_hint)
+
+    def filled(self, count: int) -> None:
+        self._frames.filled(count)
+
+    def receive(self) -> None:
+        """Take in what has come. Faults are kept for the next `check`."""
+        try:
+            for payload in self._frames.frames():
+                if self.state is State.ENDED:
+                    return
+                self._handle(*wire.parse_server_message(payload))
+        except ProtocolError as error:
+            self.end(error)
+
+    def take_output(self) -> bytes:
+        """What is to be sent; the caller sends all of it."""
+        output = bytes(self._output)
+        self._output.clear()
+        return output
+
+    def end(self, reason: EngineError | None = None) -> None:
+        """The connection is gone: by the server (None), or for a reason."""
+        if self.state is State.ENDED:
+            return
+        if reason is None and self.state is not State.LEAVING:
+            where = "in the middle of a frame" if self._frames.pending_bytes else "by the server"
+            reason = Disconnected(f"the connection was ended {where}", remedy="connect again: unacked batches come again")
+        self.state = State.ENDED
+        self._ended_by = reason
+        self._ready.clear()
+
+    def lost(self, error: Exception) -> None:
+        """The connection broke; `error` says how."""
+        self.end(Disconnected("the connection is lost", error=error, remedy="connect again: unacked batches come again"))
+
+    def raise_unanswered(self) -> None:
+        """At the very end: raise what would otherwise be lost, an error answer or acks that were not confirmed."""
+        if self._faults:
+            raise self._faults.popleft()
+        if self._acks:
+            raise self._ended_by or Disconnected(
+                "the server didn't confirm all acks", batches=sorted(self._acks), remedy="these batches may come again"
+            )
+
+    def check(self) -> None:
+        """Raise what went wrong since the last call: an error answer, or the end of the session."""
+        if self._faults:
+            raise self._faults.popleft()
+        if self.state is State.ENDED:
+            raise self._ended_by or Disconnected("the stream is closed", remedy="connect again")
+
+    # Asking.
+
+    def next_batch(self) -> BatchType | None:
+        """The next batch of the stream, None until one has come; keeps `prefetch` batches on their way."""
+        batch = self._pop()
+        missing = self._prefetch - self._credit - len(self._ready)
+        if missing > 0 and not self._asked and self.state is State.OPEN:
+            self._output += wire.Credit(missing, **self._limits).pack()
+            self._credit += missing
+        return batch
+
+    def want_batch(self, wait_ms: int) -> None:
+        """Ask for one batch, unless one is here or on its way already."""
+        self.check()
+        self._empty = False
+        if not self._ready and not self._credit and not self._asked:
+            self._output += wire.Get(wait_ms, **self._limits).pack()
+            self._asked = True
+
+    def take_batch(self) -> tuple[bool, BatchType | None]:
+        """(True, batch) once `want_batch` is answered, with None if the server had none; (False, None) until then."""
+        batch = self._pop()
+        return batch is not None or self._empty, batch
+
+    def _pop(self) -> BatchType | None:
+        self.check()
+        if not self._ready:
+            return None
+        batch = self._ready.popleft()
+        partition = batch.partition
+        before = self._partial.pop(partition, {})
+        partial = before.partial_after() if isinstance(before, Batch) else before
+        batch.go_on_with(partial)
+        if batch.open:
+            self._partial[partition] = batch
+        self._unacked.setdefault(partition, deque()).append((batch.number, partial))
+        return batch
+
+    def ack(self, batch: BatchType) -> None:
+        self.check()
+        self._output += wire.Ack(batch.number).pack()
+        self._acks[batch.number] = batch
+        unacked = self._unacked.get(batch.partition, deque())
+        if any(number == batch.number for number, _ in unacked):
+            while unacked and unacked[0][0] <= batch.number:
+                unacked.popleft()
+
+    def rollback(self, batch: Batch | None = None) -> None:
+        """What is handed out, or on its way, from `batch` on (None: all that is unacked) is void from now on.
+
+        Raises:
+            Refused: the batch has been acked or rolled back already.
+        """
+        self.check()
+        number, only = (None, None) if batch is None else (batch.number, batch.partition)
+        voided: dict[int, list[tuple[int, dict]]] = {
+            partition: [entry for entry in unacked if number is None or entry[0] >= number]
+            for partition, unacked in self._unacked.items()
+            if only is None or partition == only
+        }
+        if batch is not None and not any(entry[0] == number for entry in voided.get(batch.partition, ())):
+            raise Refused("the batch has been acked or rolled back already", batch=number, partition=only)
+        self._output += wire.Rollback(number).pack()
+        self._rollbacks.append((number, only))
+        self._ready = deque(ready for ready in self._ready if only is not None and ready.partition != only)
+        for partition, entries in voided.items():
+            if entries:
+                self._partial[partition] = entries[0][1]
+                for _ in entries:
+                    self._unacked[partition].pop()
+
+    def ask_status(self) -> None:
+        self.check()
+        self._output += wire.Status().pack()
+
+    def take_status(self) -> wire.StatusAnswer | None:
+        self.check()
+        return self._statuses.popleft() if self._statuses else None
+
+    def leave(self) -> None:
+        """Say bye; the server answers what is outstanding and ends the connection."""
+        if self.state is State.OPEN:
+            self._output += wire.Bye().pack()
+            self.state = State.LEAVING
+            self._ready.clear()
+        elif self.state is State.OPENING:
+            self.end(Disconnected("the stream is closed"))
+
+    @property
+    def session(self) -> wire.Welcome:
+        """What the server said of the session when it opened."""
+        if self.welcome is None:
+            raise Disconnected("the session isn't open")
+        return self.welcome
+
+    @property
+    def asked(self) -> bool:
+        """A `get` waits for its answer."""
+        return self._asked
+
+    @property
+    def outstanding_acks(self) -> int:
+        """Acks that the server has not answered yet."""
+        return len(self._acks)
+
+    # Answers.
+
+    def _handle(self, message: wire.ServerMessage, records: memoryview) -> None:
+        if self.welcome is None and not isinstance(message, wire.Welcome | wire.Error):
+            raise ProtocolError(f"{message.type} before welcome", remedy="is this a binlog-engine server?")
+        match message:
+            case wire.BatchHead():
+                self._handle_batch(message, records)
+            case wire.Schemas():
+                self._reader.learn(records)
+            case wire.Acked():
+                self._handle_acked(message)
+            case wire.RolledBack():
+                self._rollbacks = _without_first(self._rollbacks, message.batch)
+            case wire.Empty():
+                self._asked, self._empty = False, True
+            case wire.Welcome():
+                if message.protocol != wire.PROTOCOL:
+                    raise ProtocolError("another protocol version", server=message.protocol, client=wire.PROTOCOL)
+                self.welcome = message
+                self._know(message.sources)
+                self.state = State.OPEN if self.state is State.OPENING else self.state
+            case wire.Sources():
+                self._know(message.sources)
+            case wire.StatusAnswer():
+                self._statuses.append(message)
+            case wire.Error():
+                self._handle_error(message)
+            case wire.Heartbeat():
+                pass
+
+    def _know(self, sources: dict[int, dict[str, str]]) -> None:
+        known = ChangeReader({number: (about["name"], about["binlog"]) for number, about in sources.items()})
+        self._reader.sources.update(known.sources)
+
+    def _handle_batch(self, head: wire.BatchHead, records: memoryview) -> None:
+        asked, self._asked = self._asked, False
+        if asked:
+            pass
+        elif self._credit:
+            self._credit -= 1
+        else:
+            raise ProtocolError("a batch that nobody asked for", batch=head.batch)
+        void = any(only is None or only == head.partition for _, only in self._rollbacks)
+        if void or self.state is State.LEAVING:
+            self._empty = asked
+            return  # it was on its way when we rolled back or left; it is handed out again
+        reader = self._reader.at({source: about[0] for source, about in head.transactions.items()}, {})
+        self._ready.append(self._batch_type(head, records, reader, self._marks))
+
+    def _handle_acked(self, message: wire.Acked) -> None:
+        named = self._acks.get(message.batch)
+        if named is None:
+            return  # covered by the answer to a later one
+        named.again = message.again
+        for number, batch in list(self._acks.items()):
+            if batch.partition == named.partition and number <= message.batch:
+                batch.durable = True
+                del self._acks[number]
+
+    def _handle_error(self, message: wire.Error) -> None:
+        error = _error_of(message)
+        if message.fatal or self.welcome is None:
+            self.end(error)
+            return
+        if message.code == wire.UNKNOWN_BATCH and self._acks.pop(message.batch or 0, None) is None and self._rollbacks:
+            self.end(error)  # a rollback, for which batches were thrown away here, didn't happen there
+            return
+        self._faults.append(error)
+
+
+def _without_first(rollbacks: deque[tuple[int | None, int | None]], batch: int | None) -> deque:
+    place = next((place for place, entry in enumerate(rollbacks) if entry[0] == batch), len(rollbacks))
+    return deque(entry for at, entry in enumerate(rollbacks) if at != place)
+
+
+def _error_of(message: wire.Error) -> EngineError:
+    if message.code == wire.PROTOCOL_FAULT:
+        return ProtocolError(message.message, code=message.code)
+    if message.code == wire.SHUTTING_DOWN:
+        return Disconnected(message.message, code=message.code)
+    if message.code == wire.INTERNAL:
+        return InternalError(message.message, code=message.code)
+    return Refused(message.message, code=message.code)

@@ -1,0 +1,288 @@
+"""`engine.connect`: a consumer on a blocking socket."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from engine.client import batch as batches
+from engine.client.address import Address, parse_url
+from engine.client.core import ClientCore, State
+from engine.errors import Disconnected, EngineError
+from engine.wire import StatusAnswer
+
+CLOSE_S = 5.0  # how long close() waits for the answers to the last acks
+
+
+class Batch(batches.Batch):
+    """A batch of a blocking stream."""
+
+    __slots__ = ("_stream",)
+
+    _stream: Stream
+
+    def ack(self) -> None:
+        """This batch, and all before it in its partition, are done with. Doesn't wait: `durable` says when it is kept,
+        close() and `Stream.flush` wait for that, and an error in the answer raises at the next call."""
+        self._stream._ack(self)
+
+    def rollback(self) -> None:
+        """Hand out this batch, and those after it in its partition, again.
+
+        Raises:
+            Refused: it has been acked or rolled back already.
+        """
+        self._stream._rollback(self)
+
+
+class Stream:
+    """An open session of one consumer; iterating it yields batches for ever. For one thread at a time."""
+
+    def __init__(self, connection: socket.socket, core: ClientCore[Batch], address: Address, timeout: float) -> None:
+        self._socket = connection
+        self._core = core
+        self._address = address
+        self._timeout = timeout
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._send()
+        while core.welcome is None:
+            core.check()
+            self._receive(timeout)
+        core.check()
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """The next batch, however long it takes.
+
+        Raises:
+            Disconnected: the connection ended, or the server was silent for `timeout`; connect again.
+            Refused: a newer session took over, or an earlier ack or rollback was refused.
+            ProtocolError: what came is not the protocol.
+        """
+        while (batch := self._core.next_batch()) is None:
+            self._send()
+            self._receive(self._timeout)
+        self._send()
+        return self._handed(batch)
+
+    def get(self, wait_ms: int = 0) -> Batch | None:
+        """One batch, or None if there is none within `wait_ms`. Raises as iteration does."""
+        core = self._core
+        core.want_batch(wait_ms)
+        self._send()
+        by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
+        while True:
+            answered, batch = core.take_batch()
+            if answered:
+                return None if batch is None else self._handed(batch)
+            if core.asked:
+                self._receive(self._timeout + wait_ms / 1000)
+            elif not self._receive(by_credit - time.monotonic(), silence_is_death=False):
+                return None
+
+    def rollback(self) -> None:
+        """Hand out again all that is unacked."""
+        self._rollback(None)
+
+    def flush(self, timeout: float | None = None) -> None:
+        """Wait until the server has said of every ack that it is kept.
+
+        Raises:
+            Disconnected: it did not within `timeout` seconds (that of `connect` by default).
+        """
+        deadline = time.monotonic() + (self._timeout if timeout is None else timeout)
+        while self._core.outstanding_acks:
+            self._core.check()
+            self._receive(deadline - time.monotonic())
+        self._core.check()
+
+    def status(self) -> StatusAnswer:
+        """How far this consumer is, in bytes."""
+        self._core.ask_status()
+        self._send()
+        while (answer := self._core.take_status()) is None:
+            self._receive(self._timeout)
+        return answer
+
+    @property
+    def destination(self) -> str:
+        return self._core.session.destination
+
+    @property
+    def consumer(self) -> str:
+        return self._core.session.consumer
+
+    @property
+    def partitions(self) -> list[int]:
+        return self._core.session.partitions
+
+    @property
+    def engine_version(self) -> str:
+        return self._core.session.engine
+
+    @property
+    def closed(self) -> bool:
+        return self._core.state is State.ENDED
+
+    def close(self) -> None:
+        """Wait, for a few seconds at most, until every ack is kept; then end the session. Closing twice is harmless.
+
+        Raises:
+            Disconnected: the server didn't answer all acks: the last batches may come again.
+            Refused: one of them was refused.
+        """
+        core = self._core
+        if self._socket.fileno() < 0:
+            return
+        try:
+            deadline = time.monotonic() + min(CLOSE_S, self._timeout)
+            core.leave()
+            self._send()
+            while core.state is not State.ENDED and (left := deadline - time.monotonic()) > 0:
+                self._receive(left, silence_is_death=False)
+            core.raise_unanswered()
+        finally:
+            core.end(Disconnected("the stream is closed", remedy="connect again"))
+            self._socket.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        try:
+            self.close()
+        except EngineError:
+            if error is None:
+                raise
+
+    def __repr__(self) -> str:
+        return f"<Stream {self._address}/{self._address.destination} {self._core.state.value}>"
+
+    def _handed(self, batch: Batch) -> Batch:
+        batch._stream = self
+        return batch
+
+    def _ack(self, batch: Batch) -> None:
+        self._core.ack(batch)
+        self._send()
+
+    def _rollback(self, batch: Batch | None) -> None:
+        self._core.rollback(batch)
+        self._send()
+
+    def _send(self) -> None:
+        output = self._core.take_output()
+        if output:
+            try:
+                self._socket.settimeout(self._timeout)
+                self._socket.sendall(output)
+            except OSError as error:
+                self._core.lost(error)
+            finally:
+                self._socket.setblocking(False)
+
+    def _receive(self, timeout: float, *, silence_is_death: bool = True) -> bool:
+        """Read what is there, or wait for it; whether something came. The server sends heartbeats, so silence is death."""
+        core = self._core
+        room = core.get_buffer()
+        try:
+            try:
+                count = self._socket.recv_into(room)
+            except BlockingIOError:
+                if not self._readable.poll(max(0.0, timeout) * 1000):
+                    if silence_is_death:
+                        core.lost(TimeoutError(f"nothing came from the server for {timeout:.1f} s"))
+                    return False
+                count = self._socket.recv_into(room)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            core.lost(error)
+            return True
+        if count:
+            core.filled(count)
+            core.receive()
+        else:
+            core.end()
+        return True
+
+
+def connect(
+    url: str,
+    consumer: str = "default",
+    *,
+    destination: str | None = None,
+    partitions: Iterable[int] | None = None,
+    takeover: bool = True,
+    batch_rows: int | None = None,
+    batch_bytes: int | None = None,
+    prefetch: int = 2,
+    timeout: float = 30.0,
+    ddl: bool = False,
+    transactions: bool = False,
+) -> Stream:
+    """Open a session: `with engine.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
+
+    Args:
+        url: `tcp://host:port/destination` or `unix:///path/to.sock?destination=orders`.
+        consumer: whose acks these are. Each consumer of a destination gets every change.
+        destination: instead of in the URL.
+        partitions: only these; all by default.
+        takeover: end an older session of this consumer; False: be refused while it lives.
+        batch_rows, batch_bytes: smaller batches than the destination's own limits.
+        prefetch: batches that the server may send ahead while the stream is iterated.
+        timeout: seconds to wait for an answer, and of silence after which the server counts as dead (it sends
+            heartbeats every few seconds).
+        ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too.
+
+    Raises:
+        ConfigError: a wrong URL or argument.
+        Disconnected: the server can't be reached, or didn't answer; retryable.
+        Refused: it has no such destination, or refuses this session.
+        ProtocolError: what answers isn't a binlog-engine server.
+    """
+    address = parse_url(url, destination)
+    core = ClientCore(
+        Batch,
+        address.destination,
+        consumer,
+        partitions=partitions,
+        takeover=takeover,
+        batch_rows=batch_rows,
+        batch_bytes=batch_bytes,
+        prefetch=prefetch,
+        ddl=ddl,
+        transactions=transactions,
+    )
+    connection = _dial(address, timeout)
+    try:
+        return Stream(connection, core, address, timeout)
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _dial(address: Address, timeout: float) -> socket.socket:
+    try:
+        if address.family == "tcp":
+            connection = socket.create_connection((address.host, address.port), timeout)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connection.settimeout(timeout)
+            connection.connect(address.path)
+        except OSError:
+            connection.close()
+            raise
+        return connection
+    except OSError as error:
+        raise Disconnected(
+            "the server can't be reached", address=address, error=error, remedy="is `binlog-engine run` running there?"
+        ) from None

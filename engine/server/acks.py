@@ -1,0 +1,60 @@
+"""Acks become durable together: one write to meta for all that came in one turn of the loop, then the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from engine.meta import Meta, Place
+from engine.store import Cursor
+
+
+class AckKeeper:
+    """In this order: meta, the ring's ack, the answer. A death in between costs a repetition at most, never a loss."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, meta: Meta) -> None:
+        self._loop = loop
+        self._meta = meta
+        self._dirty: dict[Cursor, tuple[str, str, int]] = {}
+        self._answers: list[Callable[[], None]] = []
+        self._scheduled = False
+
+    def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
+        """Save and settle what this cursor has acked, before the loop waits again."""
+        self._dirty[cursor] = (destination, consumer, partition)
+        self._soon()
+
+    def then(self, answer: Callable[[], None]) -> None:
+        """Call this once everything acked so far is durable."""
+        self._answers.append(answer)
+        self._soon()
+
+    def flush(self) -> None:
+        """Do it now.
+
+        Raises:
+            MetaError: the positions can't be kept; nothing is freed or answered.
+        """
+        if self._dirty:
+            self._meta.ack(
+                {
+                    Place(*whose, source): identity
+                    for cursor, whose in self._dirty.items()
+                    for source, identity in (cursor.unsaved or {}).items()
+                }
+            )
+            for cursor in self._dirty:
+                cursor.settle()
+            self._dirty.clear()
+        answers, self._answers = self._answers, []
+        for answer in answers:
+            answer()
+
+    def _soon(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._flush_scheduled)
+
+    def _flush_scheduled(self) -> None:
+        self._scheduled = False
+        self.flush()

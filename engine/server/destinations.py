@@ -1,0 +1,145 @@
+"""The stores that sessions read from, and which session has which of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from engine.config import DestinationConfig
+from engine.errors import Refused, RingError
+from engine.instance import Instance
+from engine.meta import Meta
+from engine.ring import Ring
+from engine.store import BatchNumbers, Cursor
+from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, Hello
+
+if TYPE_CHECKING:
+    from engine.server.acks import AckKeeper
+    from engine.server.session import Session
+
+
+class SessionRefused(Refused):
+    """A session can't be opened, or not go on; `code` is one of docs/protocol.md."""
+
+    def __init__(self, code: str, what: str, *, remedy: str = "", **facts: object) -> None:
+        super().__init__(what, remedy=remedy, **facts)
+        self.code = code
+
+
+class Store:
+    """The ring of one partition. waiting: sessions that want records beyond a sequence."""
+
+    def __init__(self, partition: int, ring: Ring) -> None:
+        self.partition = partition
+        self.ring = ring
+        self.waiting: dict[Session, int] = {}
+
+    def take_ready(self) -> list[Session]:
+        """Sessions for which there is something new; they wait no longer."""
+        if not self.waiting:
+            return []
+        put = self.ring.put
+        ready = [session for session, seen in self.waiting.items() if put > seen]
+        for session in ready:
+            del self.waiting[session]
+        return ready
+
+
+@dataclass(eq=False, slots=True)
+class Lane:
+    """One partition in a session. held_since: how long there have been records that next_batch holds back."""
+
+    store: Store
+    cursor: Cursor
+    held_since: float | None = None
+
+
+class Destination:
+    """A named stream: its stores, one cursor per consumer and partition at a time."""
+
+    def __init__(self, name: str, settings: DestinationConfig, sources: list[str], instance: Instance) -> None:
+        self.name = name
+        self.settings = settings
+        self.sources = sources
+        self.stores: list[Store] = []
+        self._claims: dict[tuple[str, int], Session] = {}
+        try:
+            for partition in range(settings.partitions):
+                self.stores.append(Store(partition, Ring.attach(instance.store_ring(name, partition))))
+        except RingError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for store in self.stores:
+            store.ring.close()
+
+    def add_consumer(self, consumer: str) -> None:
+        """A consumer that isn't there yet starts at the oldest record held, in all partitions.
+
+        Raises:
+            RingError: a ring has no place for another reader.
+        """
+        added = []
+        try:
+            for store in self.stores:
+                if consumer not in store.ring.readers():
+                    store.ring.add_reader(consumer)
+                    added.append(store)
+        except RingError:
+            for store in added:
+                store.ring.drop_reader(consumer)
+            raise
+
+    def claim(self, session: Session, hello: Hello, meta: Meta, acks: AckKeeper) -> list[Lane]:
+        """The partitions that a session asks for, from their last acks on; ends an older session that has them.
+
+        Raises:
+            SessionRefused: unknown partition, consumer busy, or too many consumers.
+        """
+        partitions = sorted(hello.partitions if hello.partitions is not None else range(len(self.stores)))
+        if partitions[-1] >= len(self.stores):
+            raise SessionRefused(
+                UNKNOWN_PARTITION, "no such partition", destination=self.name, partition=partitions[-1],
+                remedy=f"this destination has the partitions 0 to {len(self.stores) - 1}",
+            )  # fmt: skip
+        wanted = [(hello.consumer, partition) for partition in partitions]
+        older = {self._claims[claim] for claim in wanted if claim in self._claims}
+        if older and not hello.takeover:
+            raise SessionRefused(
+                CONSUMER_BUSY, "another session of this consumer is open", destination=self.name, consumer=hello.consumer,
+                peers=", ".join(sorted(other.peer for other in older)),
+                remedy="close it, name another consumer, or say hello with takeover",
+            )  # fmt: skip
+        for other in older:
+            other.fail(TAKEN_OVER, f"a newer session of this consumer took over: {session.peer}")
+        acks.flush()  # of what the older sessions have acked
+        try:
+            self.add_consumer(hello.consumer)
+        except RingError as error:
+            raise SessionRefused(
+                TOO_MANY_SESSIONS, f"this destination can't have another consumer: {error.what}", destination=self.name,
+                consumer=hello.consumer, remedy="name one of those that exist, or forget one that is no longer needed",
+            ) from None  # fmt: skip
+        numbers = BatchNumbers()
+        kept = meta.acked(self.name)
+        lanes = []
+        for partition in partitions:
+            ring = self.stores[partition].ring
+            acked = {
+                place.source: identity
+                for place, identity in kept.items()
+                if (place.consumer, place.partition) == (hello.consumer, partition)
+            }
+            cursor = Cursor(ring.reader(hello.consumer), ring.capacity, acked, numbers)
+            cursor.count_session()
+            lanes.append(Lane(self.stores[partition], cursor))
+            self._claims[hello.consumer, partition] = session
+        return lanes
+
+    def release(self, session: Session, lanes: list[Lane]) -> None:
+        """The session is over; what it hasn't acked is rolled back. Its acks have been flushed."""
+        for lane in lanes:
+            lane.store.waiting.pop(session, None)
+            lane.cursor.close()
+        self._claims = {claim: other for claim, other in self._claims.items() if other is not session}

@@ -1,0 +1,85 @@
+"""Which tables a destination takes: one answer per table key, kept in an array that NumPy looks up by the thousand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgpack
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import MetaError
+from engine.schema import TableSchema
+from engine.table_filter import TableFilter
+
+# Targets of a record: the number of a store of this sink (a lane), or one of these.
+NOWHERE = 0xFFFF
+BY_HASH = 0xFFFE
+UNKNOWN = 0xFFFD
+
+
+class TableTargets:
+    """Table key → target, learnt once per key from its schema record or from meta.
+
+    `place` says where the records of a wanted table go: a lane, NOWHERE or BY_HASH.
+    """
+
+    def __init__(
+        self,
+        table_filter: TableFilter,
+        place: Callable[[int, TableSchema], int],
+        packed_schema: Callable[[int], bytes | None],
+    ) -> None:
+        self._filter = table_filter
+        self._place = place
+        self._packed_schema = packed_schema
+        self._targets = np.full(1024, UNKNOWN, np.uint16)
+        self._targets[0] = NOWHERE  # records without a table
+        self._wanted: set[int] = set()
+
+    def learn(self, key: int, schema: TableSchema) -> bool:
+        """Settle where a table key goes; returns whether the destination takes it."""
+        self._grow(key)
+        if self._targets[key] == UNKNOWN:
+            wanted = self._filter.wants(schema.name)
+            self._targets[key] = self._place(key, schema) if wanted else NOWHERE
+            if wanted:
+                self._wanted.add(key)
+        return key in self._wanted
+
+    def look_up(self, tables: NDArray[np.uint32], max_key: int) -> NDArray[np.uint16]:
+        """The targets of many records; `max_key` is at least the highest of `tables`.
+
+        Raises:
+            MetaError: neither the ring nor meta has the schema of a key.
+        """
+        self._grow(max_key)
+        found = self._targets[tables]
+        unknown = found == UNKNOWN
+        if unknown.any():
+            for key in np.unique(tables[unknown]).tolist():
+                packed = self._packed_schema(key)
+                if packed is None:
+                    raise MetaError(
+                        "no schema is kept for a table key", table_key=key,
+                        remedy="the data_dir is not the one the records were made with; start with an empty one",
+                    )  # fmt: skip
+                self.learn(key, TableSchema.unpack(packed))
+            found = self._targets[tables]
+        return found
+
+    def wants_schema(self, record: bytes, key: int) -> bool:
+        """Whether the destination takes the table that a schema record describes."""
+        return self.learn(key, TableSchema.from_map(msgpack.unpackb(record)[12]))
+
+    def wants_ddl(self, record: bytes) -> bool:
+        """Whether a ddl record concerns the destination: it names a wanted table, or no table at all."""
+        tables = msgpack.unpackb(record)[12][3]
+        return not tables or any(self._filter.wants(f"{schema}.{table}") for schema, table in tables)
+
+    def _grow(self, key: int) -> None:
+        if key >= len(self._targets):
+            more = np.full(max(key + 1, 2 * len(self._targets)) - len(self._targets), UNKNOWN, np.uint16)
+            self._targets = np.concatenate((self._targets, more))
+
+

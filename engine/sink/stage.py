@@ -1,0 +1,184 @@
+"""The sink: reads source rings, keeps what its destination wants, and puts it into the stores it owns.
+
+    source rings ─▶ intake (heads as arrays) ─▶ merge (which next) ─▶ filter, route (NumPy) ─▶ lanes ─▶ store rings
+
+Dying at any moment loses nothing and repeats nothing: a store's note, valid with the publish that it belongs to, says how
+far each source has come in that store; a source ring is acked only when all stores have its records.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+from engine.config import Config, DestinationConfig
+from engine.counters import SinkCounter
+from engine.instance import Instance
+from engine.meta.open import open_meta
+from engine.record import Kind
+from engine.ring import Reader, Ring, wait_any
+from engine.sink.filter import NOWHERE, TableTargets
+from engine.sink.intake import Intake
+from engine.sink.lane import Lane
+from engine.sink.merge import Merge, Round
+from engine.sink.route import Router, Selection, select
+from engine.table_filter import TableFilter
+
+log = logging.getLogger("engine.sink")
+
+
+def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
+    """The stage of sink number `sink` of a destination. Its rings, and its readers in the source rings, exist already."""
+    meta = open_meta(config.server.meta, instance)
+    settings = config.destinations[destination]
+    return SinkStage(
+        f"sink {destination} #{sink}",
+        settings,
+        source_rings={source: instance.source_ring(source) for source in config.sources_of(destination)},
+        store_rings={
+            partition: instance.store_ring(destination, partition)
+            for partition in range(sink, settings.partitions, settings.sinks)
+        },
+        reader=instance.sink_reader(destination, sink),
+        packed_schema=meta.packed_schema,
+        on_close=meta.close,
+    )
+
+
+class SinkStage:
+    """See engine.stage.Stage.
+
+    source_rings: source → name of its ring; store_rings: partition → name of its store, for the partitions of this sink;
+    reader: name of this sink's reader in each source ring; packed_schema: table key → schema, for keys whose schema record
+    came before this sink.
+    """
+
+    def __init__(
+        self,
+        role_name: str,
+        settings: DestinationConfig,
+        *,
+        source_rings: dict[str, str],
+        store_rings: dict[int, str],
+        reader: str,
+        packed_schema: Callable[[int], bytes | None],
+        on_close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.role_name = role_name
+        self._settings = settings
+        self._source_rings = source_rings
+        self._store_rings = store_rings
+        self._reader_name = reader
+        self._on_close = on_close
+        self._rings: list[Ring] = []
+        self._intakes: list[Intake] = []
+        self._lanes: list[Lane] = []
+        self._router = Router(settings.partitions, settings.partition_by, list(store_rings), self._count_whole_table)
+        table_filter = TableFilter(list(settings.include), list(settings.exclude))
+        self._tables = TableTargets(table_filter, self._router.place, packed_schema)
+        self._round: Round | None = None
+        self._numbers: list[int] = []  # of the round's pieces: which source
+        self._full: Lane | None = None
+
+    def on_start(self) -> None:
+        for source, name in self._source_rings.items():
+            ring = self._attach(name)
+            reader = ring.reader(self._reader_name)
+            reader.open()
+            self._intakes.append(Intake(source, ring, reader))
+        for partition, name in self._store_rings.items():
+            ring = self._attach(name)
+            ring.open_writer()
+            lane = Lane(partition, ring)
+            lane.restart(self._intakes, time.monotonic_ns())
+            self._lanes.append(lane)
+        for number, intake in enumerate(self._intakes):
+            intake.cuts = sorted({lane.tracks[number].done for lane in self._lanes})
+            inside = [i for i, lane in enumerate(self._lanes) if lane.tracks[number].inside]
+            intake.rest_lane = inside[0] if inside else NOWHERE
+        self._merge = Merge(self._intakes, self._settings.order, self._settings.merge_wait_s)
+
+    def _attach(self, name: str) -> Ring:
+        ring = Ring.attach(name)
+        self._rings.append(ring)
+        return ring
+
+    def do_work(self, now_ns: int) -> int:
+        for intake in self._intakes:
+            intake.reader.beat(now_ns)
+        for lane in self._lanes:
+            lane.ring.beat(now_ns)
+        if self._round is None:
+            heartbeats = sum(lane.send_heartbeats(self._intakes, now_ns) for lane in self._lanes)
+            self._round = self._merge.next_round(now_ns)
+            if self._round is None:
+                return heartbeats
+            self._plan(self._round)
+        return self._copy(self._round)
+
+    def _plan(self, now: Round) -> None:
+        """Decide what of a round goes into which store."""
+        self._numbers = [self._intakes.index(piece.intake) for piece in now.pieces]
+        planned = [self._select(piece.intake, number, piece.start, piece.end)
+                   for piece, number in zip(now.pieces, self._numbers, strict=True)]  # fmt: skip
+        for i, lane in enumerate(self._lanes):
+            lane.begin_round(now, self._numbers, [selections[i] for selections in planned])
+
+    def _select(self, intake: Intake, number: int, a: int, b: int) -> list[Selection]:
+        heads = intake.heads
+        marks, kinds, _ = intake.marks(a, b)
+        wanted_schemas = {
+            index: self._tables.wants_schema(heads.record(index), int(heads.table[index]))
+            for index in marks[kinds == Kind.SCHEMA].tolist()
+        }
+        targets = self._tables.look_up(heads.table[a:b], heads.max_table)
+        lanes, splits, intake.rest_lane = self._router.route(heads, a, b, targets, intake.rest_lane)
+        return select(
+            heads, a, b, lanes, splits, [lane.tracks[number].open for lane in self._lanes],
+            lambda index, kind: wanted_schemas[index] if kind == Kind.SCHEMA else self._tables.wants_ddl(heads.record(index)),
+        )  # fmt: skip
+
+    def _copy(self, now: Round) -> int:
+        """Put as much of the round as there is room for; ack it when all stores have it."""
+        full: Lane | None = None
+        work = 0
+        for lane in self._lanes:
+            if not lane.fill(now, self._numbers):
+                full = full or lane
+                if lane is not self._full:
+                    lane.ring.add(SinkCounter.STORE_FULL, 1)
+            work += lane.publish(now, self._numbers, self._intakes)
+        self._full = full
+        if full is not None:
+            return work
+        for lane in self._lanes:
+            lane.finish_round(now, self._numbers)
+        for piece in now.pieces:
+            piece.intake.finish(piece.end)
+        self._round = None
+        return work + sum(piece.end - piece.start for piece in now.pieces)
+
+    def idle(self, timeout_ns: int) -> None:
+        if self._full is not None:
+            self._full.ring.wait_writable(self._full.wanted_bytes, timeout_ns)
+            return
+        readers: list[Reader] = [intake.reader for intake in self._merge.waiting_for if not intake.ring.writer_finished]
+        if self._merge.wait_ns is not None:
+            timeout_ns = min(timeout_ns, self._merge.wait_ns)
+        if readers:
+            wait_any(readers, timeout_ns)
+        else:  # nothing more will come, but the stores stay open
+            time.sleep(timeout_ns / 1e9)
+
+    def on_close(self) -> None:
+        for intake in self._intakes:
+            if intake.reader.reading:
+                intake.reader.release()
+        for ring in self._rings:
+            ring.close()
+        self._on_close()
+
+    def _count_whole_table(self) -> None:
+        for lane in self._lanes:
+            lane.ring.add(SinkCounter.TABLES_WHOLE, 1)
