@@ -173,7 +173,7 @@ cdef class Heads:
         """Writes the hash of chosen columns of the records `indices` to `out`.
 
         seed, first and number are indexed by table key: the hash state after the table's name, and which of `columns`
-        (ascending) are hashed. new: of an update's after image, with before where after lacks the column; otherwise of
+        are hashed, in that order. new: of an update's after image, with before where after lacks the column; otherwise of
         before, or of after in an insert. A first fragment counts as the change it begins.
         Returns -1, or the index of the first record whose image doesn't hold a column.
         """
@@ -489,10 +489,11 @@ cdef bint is_last_fragment(const uint8_t *p, const uint8_t *end) noexcept nogil:
 
 cdef int hash_change(const uint8_t *p, const uint8_t *end, bint new, uint64_t seed, const int32_t *columns, int32_t number,
                      uint64_t *out) noexcept nogil:
-    """The hash of chosen columns (ascending) of one change; see Heads.hash_rows."""
+    """The hash of chosen columns of one change; see Heads.hash_rows."""
     cdef const uint8_t *after
     cdef const uint8_t *row
     cdef const uint8_t *other = NULL
+    cdef const uint8_t *start
     cdef const uint8_t *value
     cdef const uint8_t *next
     cdef uint32_t fragment, count
@@ -512,13 +513,15 @@ cdef int hash_change(const uint8_t *p, const uint8_t *end, bint new, uint64_t se
         if after is NULL:
             return ABSENT if cut else MALFORMED
         other, row = (row if row[0] != 0xC0 else NULL), after
-    value = elements(row, end, &count)
-    if value is NULL:
+    start = elements(row, end, &count)
+    if start is NULL:
         return ABSENT if cut else MALFORMED
-    at = 0
+    at, value = 0, start
     for i in range(number):
         if columns[i] < 0 or <uint32_t>columns[i] >= count:
             return ABSENT
+        if columns[i] < at:  # keys need not name their columns in the table's order
+            at, value = 0, start
         while at < columns[i]:
             value = skip(value, end)
             if value is NULL:

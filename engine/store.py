@@ -86,8 +86,8 @@ class _Unsettled:
 class Cursor:
     """The place of one consumer in one partition, from its last ack on; owns the ring's reader until `close`.
 
-    capacity: of the ring, in bytes. acked: what meta has kept, source number → Identity; records up to there are not handed out again, although the ring
-    may hold them still (after a restart, when other consumers are further behind).
+    capacity: of the ring, in bytes. acked: what meta has kept, source number → Identity; records up to there are not
+    handed out again, although the ring may hold them still (after a restart, when other consumers are further behind).
     """
 
     def __init__(

@@ -74,7 +74,7 @@ class FrameReader:
         wanted = self._frame_bytes() if have >= PREFIX_BYTES else PREFIX_BYTES
         room = len(self._view) - self._end
         if room < min(wanted - have, self._chunk) or room < self._chunk >> 3:
-            fresh = memoryview(bytearray(max(self._chunk, min(wanted, have * 4))))
+            fresh = memoryview(bytearray(have + max(self._chunk, min(wanted - have, have * 3))))
             fresh[:have] = self._view[self._start : self._end]
             self._view, self._start, self._end = fresh, 0, have
         return self._view[self._end :]

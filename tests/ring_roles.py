@@ -92,6 +92,17 @@ def visit(ring: Ring, name: str) -> None:
     say(visits)
 
 
+def join_at_the_edge(ring: Ring, name: str, joins: str, record_bytes: str) -> None:
+    """Joins at the very bytes that the writer is about to overwrite, where the number of a record tells its place."""
+    say("ready")
+    for visit in range(int(joins)):
+        reader = ring.add_reader(f"{name}-{visit}")
+        with reader.view(int(record_bytes)) as view:
+            assert not view or number_of(view) * int(record_bytes) == reader.get
+        ring.drop_reader(reader.name)
+    say("done")
+
+
 def hold(ring: Ring, name: str) -> None:
     """Has the writer's role and a reader, of which it has got 300 bytes and acked 100, until it is killed."""
     ring.open_writer()
@@ -183,7 +194,7 @@ def kill_writers(ring: Ring, name: str, deaths: str) -> None:
     say(expected)
 
 
-ROLES = {role.__name__: role for role in (write, read, visit, hold, join, echo, kill_writers)}
+ROLES = {role.__name__: role for role in (write, read, visit, join_at_the_edge, hold, join, echo, kill_writers)}
 
 if __name__ == "__main__":
     role, directory, name, *arguments = sys.argv[1:]

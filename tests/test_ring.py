@@ -338,7 +338,7 @@ def test_only_the_writer_writes_and_only_the_owner_moves_a_reader(tmp_path: Path
             move()
 
 
-WRITER, FIRST_READER = 320, 4096 + 128  # where the owners lie in the header
+WRITER, FIRST_READER, SLOT_BYTES = 320, 4096 + 128, 768  # where the owners lie in the header
 
 
 def owner(pid: int, start_time: int, state: int) -> bytes:
@@ -381,6 +381,24 @@ def test_a_slot_whose_reader_died_while_joining_is_used_again(tmp_path: Path) ->
     patch(tmp_path / "r", FIRST_READER, owner(0, 0, 1))
     assert ring.readers() == []
     assert ring.add_reader("sink").number == 0
+
+
+def test_a_reader_that_joins_with_an_old_tail_cannot_pull_the_tail_back(tmp_path: Path) -> None:
+    ring = Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
+    ring.open_writer()
+    reader = ring.add_reader("sink")
+    reader.open()
+    written = record(1, MIN_RING_BYTES // 8)
+    for _ in range(12):
+        assert ring.try_put(written) != FULL
+        take_all(reader)
+    tail = ring.tail
+    assert tail > 0
+    # What ring_join has stored when it read the tail long ago and is about to look at it again.
+    patch(tmp_path / "r", FIRST_READER + SLOT_BYTES, owner(0, 0, 2))
+    while ring.try_put(written) != FULL:
+        pass
+    assert ring.tail == tail, "its bytes are overwritten already: it must see that and join there"
 
 
 def test_readers_are_found_by_name_and_there_are_32_at_most(ring: Ring) -> None:

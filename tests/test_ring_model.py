@@ -65,6 +65,11 @@ class RingMachine(RuleBasedStateMachine):
         self.number += 1
         return record(self.number, size)
 
+    def near(self, reader: ring_model.Reader) -> st.SearchStrategy[int]:
+        """Where records begin, from a little before its ack to what is claimed: inside, at and beyond its bounds."""
+        starts = [at for at, _ in self.model.records if at >= reader.ack - 1000]
+        return st.sampled_from([*starts, self.model.claimed])
+
     @rule(size=SIZES)
     def put(self, size: int) -> None:
         written = self.next_record(size)
@@ -122,8 +127,7 @@ class RingMachine(RuleBasedStateMachine):
     @rule(pair=readers, data=st.data())
     def look_back(self, pair: Any, data: Any) -> None:
         reader, expected = pair
-        starts = [at for at, _ in expected.ring.records if at >= expected.ack - 1000]
-        start = data.draw(st.sampled_from(starts)) if starts else self.model.put
+        start = data.draw(self.near(expected))
         same(lambda: reader.view(0, start), lambda: expected.view(0, start))
 
     @rule(pair=readers, n_bytes=st.integers(1, MIN_RING_BYTES))
@@ -132,10 +136,10 @@ class RingMachine(RuleBasedStateMachine):
         too_far = self.model.put - expected.get + n_bytes
         same(lambda: reader.advance(too_far), lambda: expected.advance(too_far))
 
-    @rule(pair=readers, share=st.floats(-0.5, 1.5), note=st.none() | st.binary(max_size=40))
-    def ack(self, pair: Any, share: float, note: bytes | None) -> None:
+    @rule(pair=readers, data=st.data(), note=st.none() | st.binary(max_size=40))
+    def ack(self, pair: Any, data: Any, note: bytes | None) -> None:
         reader, expected = pair
-        to = max(expected.ack + int((expected.get - expected.ack) * share), 0)
+        to = data.draw(self.near(expected))
         if note is not None:
             reader.set_note(note, to)
             expected.notes.write(expected.ack, to, note)
@@ -146,10 +150,10 @@ class RingMachine(RuleBasedStateMachine):
         reader, expected = pair
         same(lambda: reader.ack_to(reader.get), lambda: expected.ack_to(expected.get))
 
-    @rule(pair=readers, share=st.none() | st.floats(-0.5, 1.5))
-    def rollback(self, pair: Any, share: float | None) -> None:
+    @rule(pair=readers, data=st.data())
+    def rollback(self, pair: Any, data: Any) -> None:
         reader, expected = pair
-        to = None if share is None else max(expected.ack + int((expected.get - expected.ack) * share), 0)
+        to = data.draw(st.none() | self.near(expected))
         same(lambda: reader.rollback(to), lambda: expected.rollback(to))
 
     @rule(pair=readers, released=st.booleans())

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,6 +104,23 @@ def test_readers_that_join_and_leave_while_the_writer_wraps_see_only_whole_recor
     assert stays.hear() == str(records)
     assert min(int(visitor.hear()) for visitor in visitors) > 20
     assert ring.readers() == ["stays"]
+
+
+def test_a_reader_that_joins_where_the_writer_overwrites_sees_what_it_joined_for(ring: Ring, start: Start) -> None:
+    size = 96
+    ring.open_writer()
+    reader = ring.add_reader("stays")
+    reader.open()
+    joiner = start("join_at_the_edge", "joins", 20_000, size)
+    said: list[str] = []
+    listener = threading.Thread(target=lambda: said.append(joiner.hear()))
+    listener.start()
+    while not said:  # the ring stays full: each put overwrites what was acked just before
+        if ring.try_put(record(ring.put // size, size)) == FULL and reader.held_bytes > ring.capacity - 2 * size:
+            reader.advance(size)
+            reader.ack_to(reader.get)
+    listener.join()
+    assert said == ["done"]
 
 
 def test_a_writer_killed_anywhere_leaves_a_readable_ring_and_the_note_of_its_put(ring: Ring, start: Start) -> None:

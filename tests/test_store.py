@@ -51,7 +51,7 @@ def test_an_empty_store_gives_nothing(cursor):
 
 def test_a_batch_is_what_is_there_as_it_is(ring, cursor):
     history = History()
-    records = history.transaction(3) + [history.schema()] + history.transaction(2)
+    records = [*history.transaction(3), history.schema(), *history.transaction(2)]
     put(ring, records)
     batch = cursor.next_batch(100, MIB)
     assert content(batch) == b"".join(records)

@@ -112,10 +112,10 @@ class Stream:
         batch._stream = self
         return batch
 
-    async def get(self, wait_ms: int = 0) -> Batch | None:
-        """One batch, or None if there is none within `wait_ms`."""
+    async def get(self, wait_ms: int = 0, *, rows: int | None = None, bytes: int | None = None) -> Batch | None:
+        """One batch, or None if there is none within `wait_ms`; see the blocking stream's."""
         core = self._core
-        core.want_batch(wait_ms)
+        core.want_batch(wait_ms, rows, bytes)
         self._send()
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:

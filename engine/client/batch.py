@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from engine.client.change import Change, ChangeReader, Item, Record, Row
 from engine.schema import TableSchema
@@ -17,13 +17,24 @@ if TYPE_CHECKING:
 _FRAGMENT_HEAD = re.compile(rb"\x9d\xce.{4}\xcc\x09\xcd", re.DOTALL)  # the beginning of a record of kind 9
 
 
+class Handed:
+    """That a batch was handed out: what the session keeps of it, while the batch itself may go when its user lets go."""
+
+    __slots__ = ("number", "partial", "state")
+
+    def __init__(self, number: int, partial: dict[int, Any]) -> None:
+        self.number = number
+        self.partial = partial  # the changes that had come in part before it
+        self.state: Literal["out", "acked", "void"] = "out"  # void: rolled back
+
+
 class Batch:
     """Changes of one partition, in order. `len(batch)` is their number; it is true even when it holds none.
 
     Decoding is lazy and may be done again. The bytes stay in memory for as long as the batch, or a change of it, does.
     """
 
-    __slots__ = ("_ddl", "_head", "_reader", "_reading", "_records", "_transactions", "again", "durable")
+    __slots__ = ("_ddl", "_handed", "_head", "_reader", "_reading", "_records", "_transactions", "again", "durable")
 
     def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: tuple[bool, bool]) -> None:
         self._head = head
@@ -31,6 +42,7 @@ class Batch:
         self._reader = reader  # stands at the batch's first record and never moves: each reading forks it
         self._reading = reader  # a fork, which stands behind the last record once it is at_end
         self._ddl, self._transactions = marks
+        self._handed: Handed | None = None
         self.durable = False  # the server has said that the ack is kept
         self.again = False  # the server has said that the batch had been acked before
 
@@ -95,9 +107,17 @@ class Batch:
         """All changes at once, without DDL and marks."""
         return list(self.read(ddl=False, transactions=False))  # type: ignore[arg-type]
 
-    def go_on_with(self, partial: dict[int, Any]) -> None:
-        """Tells the batch, before it is handed out, which changes have come in part in those before it."""
+    def hand_out(self, partial: dict[int, Any]) -> Handed:
+        """For the session: tells the batch which changes have come in part in those before it."""
         self._reader.partial = partial
+        self._handed = Handed(self.number, partial)
+        return self._handed
+
+    @property
+    def handed(self) -> Handed:
+        """For the session."""
+        assert self._handed is not None
+        return self._handed
 
     def _fork(self) -> ChangeReader:
         reader = self._reader.at(self._reader.gtids, self._reader.partial)
@@ -106,7 +126,7 @@ class Batch:
         return reader
 
     def partial_after(self) -> dict[int, Any]:
-        """What the next batch of the partition goes on with: changes of which only the first fragments have come."""
+        """For the session: changes of which only the first fragments have come, for the partition's next batch to go on with."""
         if not self.open:
             return {}
         if not self._reading.at_end:

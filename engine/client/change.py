@@ -325,11 +325,11 @@ class ChangeReader:
     stream, which shares what has been learned of sources and tables.
 
     Args:
-        sources: source number → (name, base name of its binlog files); may grow later through the attribute.
+        sources: source number → (name, base name of its binlog files).
     """
 
     def __init__(self, sources: Mapping[int, tuple[str, str]]) -> None:
-        self.sources: dict[int, SourceName] = {number: SourceName(*about) for number, about in sources.items()}
+        self.sources = sources
         self.gtids: dict[int, str | None] = {}  # of the transaction that is open, per source number
         self.partial: dict[int, _Partial] = {}  # the change that has come in part, per source number
         self.at_end = False  # the last reading came to the end of its bytes
@@ -338,12 +338,26 @@ class ChangeReader:
     def at(self, gtids: Mapping[int, str | None], partial: Mapping[int, _Partial]) -> ChangeReader:
         """A reader for the place where these transactions are open and these changes have come in part."""
         reader = object.__new__(ChangeReader)
-        reader.sources = self.sources
+        reader._sources = self._sources
         reader.gtids = dict(gtids)
         reader.partial = dict(partial)
         reader.at_end = False
         reader._tables = self._tables
         return reader
+
+    @property
+    def sources(self) -> Mapping[int, tuple[str, str]]:
+        """Source number → (name, base name of its binlog files); may be set anew, or grow by `know`."""
+        return self._sources
+
+    @sources.setter
+    def sources(self, sources: Mapping[int, tuple[str, str]]) -> None:
+        self._sources: dict[int, SourceName] = {}
+        self.know(sources)
+
+    def know(self, sources: Mapping[int, tuple[str, str]]) -> None:
+        """These source numbers too."""
+        self._sources.update((number, SourceName(*about)) for number, about in sources.items())
 
     @property
     def tables(self) -> dict[int, TableSchema]:
@@ -459,9 +473,9 @@ class ChangeReader:
         return unpacker
 
     def _source(self, number: int) -> SourceName:
-        of = self.sources.get(number)
+        of = self._sources.get(number)
         if of is None:
-            raise ProtocolError("a record's source is unknown", source=number, known=sorted(self.sources))
+            raise ProtocolError("a record's source is unknown", source=number, known=sorted(self._sources))
         return of
 
     def _mark(self, record: Record) -> Ddl | Begin | Commit | None:

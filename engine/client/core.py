@@ -15,10 +15,11 @@ from enum import Enum
 from typing import Generic, TypeVar
 
 from engine import wire
-from engine.client.batch import Batch
+from engine.client.batch import Batch, Handed
 from engine.client.change import ChangeReader
 from engine.errors import ConfigError, Disconnected, EngineError, InternalError, ProtocolError, Refused
 
+PULL_WAIT_MS = 5000  # of each `get` that iteration without credit sends
 CHUNK_BYTES = 256 << 10  # room for one read from the socket; a larger frame gets the room it needs
 
 BatchType = TypeVar("BatchType", bound=Batch)
@@ -38,7 +39,7 @@ class ClientCore(Generic[BatchType]):
         batch_type: what to make of a batch frame; called as Batch is.
         partitions: None: all. takeover: end an older session of this consumer.
         batch_rows, batch_bytes: lower the destination's limits.
-        prefetch: batches that the server may send ahead while streaming.
+        prefetch: batches that the server may send ahead while streaming; 0: each is asked for when it is wanted.
         ddl, transactions: iterating a batch yields Ddl; Begin and Commit.
 
     Raises:
@@ -64,7 +65,7 @@ class ClientCore(Generic[BatchType]):
         self._limits = {"rows": batch_rows, "bytes": batch_bytes}
         self._prefetch = prefetch
         try:
-            for message in (hello, wire.Credit(prefetch, **self._limits)):
+            for message in (hello, wire.Credit(prefetch, **self._limits) if prefetch else wire.Get(0, **self._limits)):
                 wire.parse_client_message(message.pack()[wire.PREFIX_BYTES :])
         except (ProtocolError, TypeError, OverflowError) as error:
             raise ConfigError(f"connect: not what the protocol allows: {error}") from None
@@ -83,7 +84,7 @@ class ClientCore(Generic[BatchType]):
         self._rollbacks: deque[tuple[int | None, int | None]] = deque()  # likewise: (batch, partition)
         self._statuses: deque[wire.StatusAnswer] = deque()
         self._partial: dict[int, Batch | dict] = {}  # per partition: changes come in part before its next batch
-        self._unacked: dict[int, deque[tuple[int, dict]]] = {}  # per partition: each batch, and those before it
+        self._out: dict[int, deque[Handed]] = {}  # per partition: handed out, neither acked nor rolled back
         self._faults: deque[EngineError] = deque()
         self._ended_by: EngineError | None = None
 
@@ -148,18 +149,21 @@ class ClientCore(Generic[BatchType]):
     def next_batch(self) -> BatchType | None:
         """The next batch of the stream, None until one has come; keeps `prefetch` batches on their way."""
         batch = self._pop()
+        if batch is None and not self._prefetch:
+            self.want_batch(PULL_WAIT_MS)
         missing = self._prefetch - self._credit - len(self._ready)
         if missing > 0 and not self._asked and self.state is State.OPEN:
             self._output += wire.Credit(missing, **self._limits).pack()
             self._credit += missing
         return batch
 
-    def want_batch(self, wait_ms: int) -> None:
-        """Ask for one batch, unless one is here or on its way already."""
+    def want_batch(self, wait_ms: int, rows: int | None = None, bytes: int | None = None) -> None:
+        """Ask for one batch (of so many rows and bytes at most), unless one is here or on its way already."""
         self.check()
         self._empty = False
         if not self._ready and not self._credit and not self._asked:
-            self._output += wire.Get(wait_ms, **self._limits).pack()
+            limits = {"rows": rows or self._limits["rows"], "bytes": bytes or self._limits["bytes"]}
+            self._output += wire.Get(wait_ms, **limits).pack()
             self._asked = True
 
     def take_batch(self) -> tuple[bool, BatchType | None]:
@@ -175,44 +179,45 @@ class ClientCore(Generic[BatchType]):
         partition = batch.partition
         before = self._partial.pop(partition, {})
         partial = before.partial_after() if isinstance(before, Batch) else before
-        batch.go_on_with(partial)
+        self._out.setdefault(partition, deque()).append(batch.hand_out(partial))
         if batch.open:
             self._partial[partition] = batch
-        self._unacked.setdefault(partition, deque()).append((batch.number, partial))
         return batch
 
     def ack(self, batch: BatchType) -> None:
+        """Ack it and what was handed out before it in its partition. Acking twice is harmless: the answer says so.
+
+        Raises:
+            Refused: it has been rolled back: what it holds is handed out again.
+        """
         self.check()
+        if batch.handed.state == "void":
+            raise _gone("rolled back", batch)
         self._output += wire.Ack(batch.number).pack()
         self._acks[batch.number] = batch
-        unacked = self._unacked.get(batch.partition, deque())
-        if any(number == batch.number for number, _ in unacked):
-            while unacked and unacked[0][0] <= batch.number:
-                unacked.popleft()
+        out = self._out.get(batch.partition, ())
+        while out and out[0].number <= batch.number:
+            out.popleft().state = "acked"
 
     def rollback(self, batch: Batch | None = None) -> None:
         """What is handed out, or on its way, from `batch` on (None: all that is unacked) is void from now on.
 
         Raises:
-            Refused: the batch has been acked or rolled back already.
+            Refused: it has been acked, or rolled back before.
         """
         self.check()
+        if batch is not None and batch.handed.state != "out":
+            raise _gone("rolled back" if batch.handed.state == "void" else "acked", batch)
         number, only = (None, None) if batch is None else (batch.number, batch.partition)
-        voided: dict[int, list[tuple[int, dict]]] = {
-            partition: [entry for entry in unacked if number is None or entry[0] >= number]
-            for partition, unacked in self._unacked.items()
-            if only is None or partition == only
-        }
-        if batch is not None and not any(entry[0] == number for entry in voided.get(batch.partition, ())):
-            raise Refused("the batch has been acked or rolled back already", batch=number, partition=only)
         self._output += wire.Rollback(number).pack()
         self._rollbacks.append((number, only))
         self._ready = deque(ready for ready in self._ready if only is not None and ready.partition != only)
-        for partition, entries in voided.items():
-            if entries:
-                self._partial[partition] = entries[0][1]
-                for _ in entries:
-                    self._unacked[partition].pop()
+        for partition, out in self._out.items():
+            if only is None or partition == only:
+                while out and out[-1].number >= (number or 0):
+                    void = out.pop()
+                    void.state = "void"
+                    self._partial[partition] = void.partial
 
     def ask_status(self) -> None:
         self.check()
@@ -280,8 +285,7 @@ class ClientCore(Generic[BatchType]):
                 pass
 
     def _know(self, sources: dict[int, dict[str, str]]) -> None:
-        known = ChangeReader({number: (about["name"], about["binlog"]) for number, about in sources.items()})
-        self._reader.sources.update(known.sources)
+        self._reader.know({number: (about["name"], about["binlog"]) for number, about in sources.items()})
 
     def _handle_batch(self, head: wire.BatchHead, records: memoryview) -> None:
         asked, self._asked = self._asked, False
@@ -322,6 +326,10 @@ class ClientCore(Generic[BatchType]):
 def _without_first(rollbacks: deque[tuple[int | None, int | None]], batch: int | None) -> deque:
     place = next((place for place, entry in enumerate(rollbacks) if entry[0] == batch), len(rollbacks))
     return deque(entry for at, entry in enumerate(rollbacks) if at != place)
+
+
+def _gone(how: str, batch: Batch) -> Refused:
+    return Refused(f"the batch has been {how} already; nothing was done", batch=batch.number, partition=batch.partition)
 
 
 def _error_of(message: wire.Error) -> EngineError:

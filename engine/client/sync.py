@@ -71,10 +71,14 @@ class Stream:
         self._send()
         return self._handed(batch)
 
-    def get(self, wait_ms: int = 0) -> Batch | None:
-        """One batch, or None if there is none within `wait_ms`. Raises as iteration does."""
+    def get(self, wait_ms: int = 0, *, rows: int | None = None, bytes: int | None = None) -> Batch | None:
+        """One batch, or None if there is none within `wait_ms`; of at most so many changes and bytes of records.
+
+        After the stream has been iterated, batches on their way come first, with the limits given to `connect`.
+        Raises as iteration does.
+        """
         core = self._core
-        core.want_batch(wait_ms)
+        core.want_batch(wait_ms, rows, bytes)
         self._send()
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:
@@ -236,7 +240,7 @@ def connect(
         partitions: only these; all by default.
         takeover: end an older session of this consumer; False: be refused while it lives.
         batch_rows, batch_bytes: smaller batches than the destination's own limits.
-        prefetch: batches that the server may send ahead while the stream is iterated.
+        prefetch: batches that the server may send ahead while the stream is iterated; 0: none.
         timeout: seconds to wait for an answer, and of silence after which the server counts as dead (it sends
             heartbeats every few seconds).
         ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too.

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import stat
+from contextlib import suppress
 
 from engine.config import parse_address
 from engine.errors import ConfigError
@@ -31,10 +32,8 @@ def close_listener(sock: socket.socket) -> None:
     path = sock.getsockname() if sock.family == socket.AF_UNIX else None
     sock.close()
     if path:
-        try:
+        with suppress(FileNotFoundError):
             os.unlink(path)
-        except FileNotFoundError:
-            pass
 
 
 def prepare(sock: socket.socket) -> str:

@@ -110,7 +110,7 @@ class Router:
         whole = int(self._lanes[finish_hash(table_seed(schema.schema, schema.table)) % self._partitions])
         if self._by == "table":
             return whole
-        self._primary.add(key, schema, sorted(schema.primary_key))
+        self._primary.add(key, schema, list(schema.primary_key))
         if isinstance(self._by, list):
             names = [column.name.lower() for column in schema.columns]
             lacking = [name for name in self._by if name.lower() not in names]
@@ -119,7 +119,7 @@ class Router:
                 log.warning("table goes whole into one partition, it lacks columns of partition_by: table=%s lacks=%s",
                             schema.name, ",".join(lacking))  # fmt: skip
                 return whole
-            self._chosen.add(key, schema, sorted({names.index(name.lower()) for name in self._by}))
+            self._chosen.add(key, schema, [names.index(name.lower()) for name in self._by])
         return BY_HASH
 
     def route(

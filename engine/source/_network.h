@@ -55,11 +55,11 @@ static inline const uint8_t *value_inet4(const column_plan_t *c, const uint8_t *
     return at;
 }
 
-/* RFC 5952: the longest run of two and more zero groups is `::`, the first of equals; v4-mapped and v4-compatible
- * addresses end in dotted form, as the server writes them. */
+/* As the server writes it: the longest run of zero groups is `::`, the first of equals, also a run of one (here RFC 5952 would
+ * not); v4-mapped and v4-compatible addresses end in dotted form. */
 static inline const uint8_t *value_inet6(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint8_t raw[16], text[48], *o = text;
-    int gap = -1, gap_length = 1, groups[8];
+    int gap = -1, gap_length = 0, groups[8];
     (void)c;
     at = padded_bytes(16, at, end, raw);
     if (ROW_FAILED(at)) return at;

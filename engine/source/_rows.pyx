@@ -319,6 +319,10 @@ cdef class RowPlan:
     def __dealloc__(self):
         free(self.plan)
 
+    def bound(self, uint64_t source_bytes):
+        """Bytes of room that one image needs, given how many bytes of the source it can have at most."""
+        return row_bound(self.plan, source_bytes)
+
     def images(self, source, present=None, hashes=None):
         """Row images that stand one behind the other, as they do in an insert event, to a msgpack stream of arrays.
 

@@ -27,6 +27,7 @@ from engine.errors import ConnectionLost, PositionError, ServerSetupError
 from engine.position import Start
 from engine.source import start_position
 from engine.source.dump_command import (
+    ANNOTATIONS,
     MAX_OFFSET_32,
     NON_BLOCK,
     DumpPosition,
@@ -109,14 +110,14 @@ class Connection:
             ConnectionLost, ServerSetupError: as for connect, but for the settings.
         """
         self.close()
-        wants_tls = self.config.tls == "required" or (self.config.tls == "preferred" and not self._unix_socket)
         try:
-            self._open(wants_tls)
+            # Over a unix socket too: caching_sha2_password sends its password there as on a secure line, or not at all.
+            self._open(tls=self.config.tls != "disabled")
         except Exception as error:
             if not (self.config.tls == "preferred" and number_and_text(error)[0] == TLS_NOT_OFFERED):
                 raise self._login_error(error) from None
             try:
-                self._open(False)
+                self._open(tls=False)
             except Exception as plain_error:
                 raise self._login_error(plain_error) from None
         self.facts = read_facts(self.query)
@@ -158,17 +159,19 @@ class Connection:
         """
         return start_position.resolve(self, start)
 
-    def dump(self, position: DumpPosition, *, to_end: bool = False) -> None:
+    def dump(self, position: DumpPosition, *, to_end: bool = False, annotations: bool = False) -> None:
         """Register as a replica and ask for the stream; afterwards only fileno, recv_into and close may be used.
 
         to_end: end the stream (0xFE packet) where the binlog ends now, instead of waiting for more.
+        annotations: with MariaDB's ANNOTATE_ROWS events, so that the stream has all that the file has.
 
         Raises:
             PositionError: an offset that the server's dump command can't name.
             ConnectionLost, ServerSetupError: as for query.
         """
         facts = self.known_facts
-        command = self._dump_command(facts, position, _server_id(self), NON_BLOCK if to_end else 0)
+        flags = (NON_BLOCK if to_end else 0) | (ANNOTATIONS if annotations and facts.is_mariadb else 0)
+        command = self._dump_command(facts, position, _server_id(self), flags)
         self._set_up(facts, position)
         try:
             self._take_over(register_packet(_server_id(self), f"binlog-engine {self.name} {socket.gethostname()}"))
@@ -251,7 +254,7 @@ class Connection:
             raise ConnectionLost("the connection is closed", source=self.name, server=self.where)
         return self._socket
 
-    def _open(self, tls: bool) -> None:
+    def _open(self, *, tls: bool) -> None:
         """Connect, shake hands and log in."""
         context = self._tls_context() if tls else None
         plain = self._connected_socket()
@@ -363,9 +366,7 @@ class Connection:
             if message.startswith("#"):
                 message = message[6:]  # SQL state
             if code in ACCESS_DENIED:
-                raise missing_grant(
-                    "REPLICATION SLAVE", message, self.known_facts.account, source=self.name, server=self.where
-                )
+                raise missing_grant("REPLICATION SLAVE", message, self.known_facts.account, source=self.name, server=self.where)
             raise dump_error(code, message, source=self.name, server=self.where)
 
     def _read_exactly(self, size: int) -> bytes:
@@ -384,9 +385,7 @@ class Connection:
         if isinstance(error, ServerSetupError):
             return error
         account = self._account
-        return login_error(
-            error, host=account["host"], port=account["port"], user=account["user"], tls_ca=self.config.tls_ca
-        )
+        return login_error(error, host=account["host"], port=account["port"], user=account["user"], tls_ca=self.config.tls_ca)
 
     def _query_error(self, error: Exception) -> Exception:
         code, message = number_and_text(error)

@@ -19,6 +19,7 @@ from engine.errors import PositionError
 
 NON_BLOCK = 0x01  # end the stream (0xFE) at the end of the binlog instead of waiting for more
 THROUGH_GTID = 0x04
+ANNOTATIONS = 0x02  # MariaDB: send ANNOTATE_ROWS events (the statements) too, which are left out otherwise
 MAX_OFFSET_32 = 0xFFFFFFFF  # what COM_BINLOG_DUMP has room for
 _TAGGED = 1  # the set's format number, in the first and in the last byte of its count
 _TAG = re.compile(r"[a-z_][a-z0-9_]{0,31}")
@@ -100,9 +101,7 @@ def check_gtid(flavour: str, text: str) -> None:
     if flavour == "mysql":
         encode_gtid_set(text)
     elif text and not all(_MARIADB_GTID.fullmatch(part.strip()) for part in text.split(",")):
-        raise PositionError(
-            "not a GTID position of MariaDB", gtid=text, remedy="write gtid:0-1-100 or gtid:0-1-100,1-2-50"
-        )
+        raise PositionError("not a GTID position of MariaDB", gtid=text, remedy="write gtid:0-1-100 or gtid:0-1-100,1-2-50")
 
 
 def _not_a_set(text: str, why: object) -> PositionError:

@@ -13,9 +13,10 @@ from engine.source.gtid import parse_tagged_gtid
 from engine.source.server_errors import dump_error
 from engine.source.statements import ddl_of_statement
 
-__all__ = ["FAULTS", "ddl_of_statement", "error_packet", "not_understood", "open_payload", "parse_rotate", "parse_tagged_gtid",
+__all__ = ["DAMAGED", "FAULTS", "ZstdError", "ddl_of_statement", "error_packet", "not_understood", "open_payload", "parse_rotate", "parse_tagged_gtid",
            "type_name"]  # fmt: skip
 
+ZstdError = zstandard.ZstdError
 Fail = Callable[..., SourceError]
 
 NAMES = {
@@ -31,22 +32,22 @@ NAMES = {
     170: "UPDATE_ROWS_COMPRESSED", 171: "DELETE_ROWS_COMPRESSED",
 }  # fmt: skip
 
-_DAMAGED = "the file is damaged or cut: fetch it again from the server, or start after it"
+DAMAGED = "the file is damaged or cut: fetch it again from the server, or start after it"
 _START = "start where a transaction begins: an offset that SHOW BINLOG EVENTS lists for a Gtid or BEGIN"
 _XA = "XA transactions are not read yet: end them, and start the source after them"
 
 # By the decoder's fault number: what, remedy.
 FAULTS = {
     1: ("bytes that are no packet of a dump", "the connection is damaged, or a proxy is in between"),
-    2: ("an event's length is impossible", _DAMAGED),
-    3: ("an event's checksum does not match", _DAMAGED),
-    4: ("an event comes before FORMAT_DESCRIPTION", _DAMAGED),
-    5: ("FORMAT_DESCRIPTION can't be read, or is of a server before MySQL 5.0", _DAMAGED),
+    2: ("an event's length is impossible", DAMAGED),
+    3: ("an event's checksum does not match", DAMAGED),
+    4: ("an event comes before FORMAT_DESCRIPTION", DAMAGED),
+    5: ("FORMAT_DESCRIPTION can't be read, or is of a server before MySQL 5.0", DAMAGED),
     6: ("an event's position lies before the one ahead of it", "the server's binlog is damaged, or a proxy is in between"),
-    7: ("an event ends too early", _DAMAGED),
+    7: ("an event ends too early", DAMAGED),
     8: ("rows of a table whose TABLE_MAP was not read", _START),
-    9: ("rows with another number of columns than their TABLE_MAP", _DAMAGED),
-    11: ("a row without bytes", _DAMAGED),
+    9: ("rows with another number of columns than their TABLE_MAP", DAMAGED),
+    11: ("a row without bytes", DAMAGED),
     12: ("a row is larger than memory", "give the engine more memory"),
     13: ("an XA transaction", _XA),
 }

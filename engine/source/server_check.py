@@ -68,9 +68,7 @@ def _tls(connection: Connection, facts: ServerFacts) -> Finding:
     if connection.tls:
         verified = "certificate verified" if connection.config.tls_ca else "certificate not verified: no tls_ca"
         return Finding("ok", "TLS", f"on, {verified}")
-    return Finding(
-        "ok", "TLS", "off" if connection.config.tls == "disabled" else "off: the server offers none, or a local socket"
-    )
+    return Finding("ok", "TLS", "off" if connection.config.tls == "disabled" else "off: the server offers none")
 
 
 def _grants(connection: Connection, facts: ServerFacts) -> list[Finding]:

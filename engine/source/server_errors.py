@@ -116,9 +116,7 @@ def dump_error(code: int, message: str, **facts: Any) -> SourceError:
 
 def missing_grant(grant: str, message: str, account: str = "'repl'@'%'", **facts: Any) -> ServerSetupError:
     """The account lacks a global privilege; `account` as GRANT wants it: `'repl'@'%'`."""
-    return ServerSetupError(
-        f"the account lacks {grant}: {message}", **facts, remedy=f"GRANT {grant} ON *.* TO {account};"
-    )
+    return ServerSetupError(f"the account lacks {grant}: {message}", **facts, remedy=f"GRANT {grant} ON *.* TO {account};")
 
 
 def query_error(error: Exception, **facts: Any) -> SourceError:
@@ -181,9 +179,7 @@ def login_error(error: Exception, *, host: str, port: int, user: str, tls_ca: ob
             code=code,
             remedy=_REMEDY.get(code, "check that a MySQL or MariaDB server listens on this port"),
         )
-    return ServerSetupError(
-        f"login refused: {message}", server=where, user=user, code=code or None, remedy=_REMEDY.get(code, "")
-    )
+    return ServerSetupError(f"login refused: {message}", server=where, user=user, code=code or None, remedy=_REMEDY.get(code, ""))
 
 
 def number_and_text(error: Exception) -> tuple[int, str]:

@@ -86,7 +86,7 @@ def version_numbers(text: str) -> tuple[int, int, int]:
 
 
 def _account(current_user: str) -> str:
-    user, _, host = current_user.rpartition("@")
+    user, _, host = (part.replace("'", "''") for part in current_user.rpartition("@"))
     return f"'{user}'@'{host}'"
 
 

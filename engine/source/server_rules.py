@@ -35,7 +35,8 @@ def setting_findings(facts: ServerFacts) -> list[Finding]:
 def _set(facts: ServerFacts, name: str, value: str) -> str:
     """The statement that changes a global setting for now and after a restart."""
     if facts.is_mariadb:
-        return f"SET GLOBAL {name}='{value}'; and in my.cnf under [mariadb]: {name}={value}"
+        literal = value if value.isdigit() else f"'{value}'"
+        return f"SET GLOBAL {name}={literal}; and in my.cnf under [mariadb]: {name}={value}"
     return f"SET PERSIST {name}={value};" if value else f"SET PERSIST {name}='';"
 
 

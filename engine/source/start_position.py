@@ -216,7 +216,7 @@ def _created(connection: Connection, file: str) -> int:
 def _events(connection: Connection, file: str, offset: int) -> Iterator[EventHeader]:
     """Headers from here to the binlog's end, over a connection of its own that ends with the loop."""
     with connection.beside() as second:
-        second.dump(DumpPosition(file, offset), to_end=True)
+        second.dump(DumpPosition(file, offset), to_end=True, annotations=True)
         yield from read_headers(second, second.config.read_timeout_s)
 
 

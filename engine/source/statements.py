@@ -195,7 +195,7 @@ _NO_XA = "XA transactions are not read yet: end them, and start the source after
 
 
 def ddl_of_statement(
-    body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception], grouped: bool
+    body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception]
 ) -> bytes | None:
     """The packed `after` of a ddl record (docs/protocol.md), or None for a statement that is none.
 

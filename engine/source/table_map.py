@@ -165,8 +165,8 @@ def parse_table_map(body: bytes, post_header_bytes: int = 8, mariadb: bool | Non
 
     Args:
         post_header_bytes: from FORMAT_DESCRIPTION; 6 in binlogs with table ids of 4 bytes.
-        mariadb: whose binlog it is, since the charset fields count GEOMETRY columns in MariaDB's and not in MySQL's.
-            None: MySQL's if the map has a COLUMN_VISIBILITY field, which only MySQL writes.
+        mariadb: whose binlog it is, since the charset fields count GEOMETRY columns in MariaDB's and VECTOR columns in
+            MySQL's. None: MySQL's if the map has a COLUMN_VISIBILITY field, which only MySQL writes.
 
     Raises:
         BinlogError: the bytes are not a table map, or a column has a type that is not known.
@@ -236,7 +236,7 @@ def _apply(columns: list[dict], fields: dict[int, bytes], mariadb: bool) -> tupl
         if kind in fields:
             for column, bit in zip(among, _bits(fields[kind]), strict=False):
                 column["unsigned" if kind == Field.SIGNEDNESS else "visible"] = bit
-    textual = of(*TEXTUAL, *((Type.GEOMETRY,) if mariadb else ()))
+    textual = of(*TEXTUAL, Type.GEOMETRY if mariadb else Type.VECTOR)
     labelled = of(Type.ENUM, Type.SET)
     _collations(textual, fields.get(Field.DEFAULT_CHARSET), fields.get(Field.COLUMN_CHARSET))
     _collations(labelled, fields.get(Field.ENUM_AND_SET_DEFAULT_CHARSET), fields.get(Field.ENUM_AND_SET_COLUMN_CHARSET))

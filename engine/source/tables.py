@@ -63,19 +63,26 @@ def _table_name(body: bytes, post_header_bytes: int, fail: Callable[..., SourceE
     return ".".join(names)
 
 
+class SourceName(NamedTuple):
+    """What a source number stands for: the source's name, and the base name of its binlog files."""
+
+    name: str
+    binlog: str
+
+
 class MemoryKeys:
     """Table keys and source numbers for one process that keeps nothing: `decode`, benches and tests."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: str) -> None:
+        self._source = source
         self._keys: dict[bytes, int] = {}
         self._numbers: dict[str, int] = {}
+        self.sources: dict[int, SourceName] = {}
 
     def table_key(self, packed: bytes) -> int:
         return self._keys.setdefault(packed, len(self._keys) + 1)
 
     def source_number(self, base: str) -> int:
-        return self._numbers.setdefault(base, len(self._numbers) + 1)
-
-    def bases(self) -> dict[int, str]:
-        """Source number -> base name of its binlog files."""
-        return {number: base for base, number in self._numbers.items()}
+        number = self._numbers.setdefault(base, len(self._numbers) + 1)
+        self.sources[number] = SourceName(self._source, base)
+        return number

@@ -62,7 +62,7 @@ class Peer:
             self.url = f"unix://{unix}?destination=orders"
         else:
             self._listener = socket.create_server(("127.0.0.1", 0))
-            self.url = "tcp://127.0.0.1:{}/orders".format(self._listener.getsockname()[1])
+            self.url = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}/orders"
         self._threads: list[threading.Thread] = []
         self._sessions: list[Session] = []
 
@@ -129,7 +129,6 @@ class Store:
         acked = self.acked.setdefault(hello.consumer, [0] * len(self.partitions))
         at = list(acked)  # the next batch to hand out, per partition
         given: dict[int, tuple[int, int]] = {}  # number → (partition, index)
-        state: dict[int, set[int]] = {}
         credit, number, schemas_sent = 0, 0, False
         while (message := session.receive()) is not None:
             self.received.append(message)
@@ -160,7 +159,7 @@ class Store:
                     session.send(wire.RolledBack(batch))
                 case wire.Status():
                     held = sum(len(p) for p in self.partitions)
-                    session.send(wire.StatusAnswer(held, 0, len(given), dict.fromkeys(range(len(at)), {})))
+                    session.send(wire.StatusAnswer(held, 0, len(given), {partition: {} for partition in range(len(at))}))
                 case wire.Bye():
                     return
             for partition, batches in enumerate(self.partitions):
@@ -172,7 +171,6 @@ class Store:
                     given[number] = (partition, at[partition])
                     session.send(*batch_of(batches, at[partition], number, partition))
                     at[partition] += 1
-        del state
 
 
 def batch_of(batches: list[Records], index: int, number: int, partition: int) -> tuple[wire.BatchHead, bytes]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgpack
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl, json_line
@@ -14,6 +14,8 @@ from engine.position import Identity
 from engine.record import ABSENT, KEY_CHANGED, Kind, pack_record
 from engine.schema import Column, TableSchema
 from tests.client import streams
+
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 
 def reader() -> ChangeReader:
@@ -173,6 +175,7 @@ def test_a_fragmented_change_is_read_as_if_it_had_stood_there():
     assert change.after["photo"] == bytes(range(256)) * 4000
 
 
+@patient
 @given(st.integers(1, 12), st.data())
 def test_fragments_join_across_calls_however_they_are_spread(count, data):
     big = streams.change(Kind.UPDATE, streams.row(1), streams.row(1, photo=b"x" * 500))

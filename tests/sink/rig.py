@@ -25,7 +25,7 @@ def key_hash(schema: TableSchema, row: list[Any], columns: Iterable[int]) -> int
     """docs/protocol.md, The key hash, word for word."""
     h = 0xCBF29CE484222325
     seed = f"{schema.schema}\0{schema.table}\0".encode()
-    for byte in seed + b"".join(msgpack.packb(row[column]) for column in sorted(columns)):
+    for byte in seed + b"".join(msgpack.packb(row[column]) for column in columns):
         h = (h ^ byte) * 0x100000001B3 & MASK
     for multiplier in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         h = (h ^ h >> 33) * multiplier & MASK
@@ -87,6 +87,23 @@ def join_fragments(records: list[bytes]) -> list[bytes]:
             parts = []
     assert not parts, "a change is missing its last fragments"
     return whole
+
+
+def schemas_first(records: list[Got]) -> list[Got]:
+    """With the schema records of a transaction moved before its begin: there too they are early enough."""
+    ordered: list[Got] = []
+    begin: dict[int, int] = {}
+    for record in records:
+        if record.kind == Kind.SCHEMA and record.source in begin:
+            ordered.insert(begin[record.source], record)
+            begin = {source: at + (at >= begin[record.source]) for source, at in begin.items()}
+            continue
+        if record.kind == Kind.BEGIN:
+            begin[record.source] = len(ordered)
+        elif record.kind == Kind.COMMIT:
+            begin.pop(record.source, None)
+        ordered.append(record)
+    return ordered
 
 
 class Origin:
@@ -204,7 +221,7 @@ class Rig:
         """All that came out of a partition."""
         self.collect()
         found = [to_got(record) for record in join_fragments(self.kept[partition])]
-        return [record for record in found if heartbeats or record.kind != Kind.HEARTBEAT]
+        return schemas_first([record for record in found if heartbeats or record.kind != Kind.HEARTBEAT])
 
     def close(self) -> None:
         for stage in self.stages:
@@ -262,4 +279,4 @@ def expected(records: list[bytes], schemas: dict[int, TableSchema], settings: De
                 rehashed = key_hash(schema, record.after, schema.primary_key)
                 place(old, record._replace(kind=Kind.DELETE, flags=SPLIT, after=None))
                 place(new, record._replace(kind=Kind.INSERT, flags=SPLIT, before=None, key_hash=rehashed))
-    return found
+    return [schemas_first(records) for records in found]

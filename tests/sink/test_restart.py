@@ -82,6 +82,7 @@ def test_death_at_any_publish_loses_nothing_and_repeats_nothing(stream, destinat
 def test_fragments_that_a_dead_sink_had_not_put_yet_follow_those_it_had(make_rig):
     rig, origin = make_rig(source_bytes=16 << 20), Origin()
     records = [origin.table(1, make_table("shop.orders")), origin.begin(), origin.insert(1, [1, 2, "x" * 3_000_000]), origin.commit()]
+    rig.schemas = {1: make_table("shop.orders").pack()}
     rig.put(*records)
     for _ in range(8):  # the store holds a third of the row
         sink = rig.sink()
@@ -130,21 +131,24 @@ def test_a_sink_killed_again_and_again_in_a_process_of_its_own_puts_everything_o
         for _ in range(pick.randrange(1, 8)):
             records.append(origin.update(1, [pick.randrange(99), i, "x" * pick.randrange(300)], [pick.randrange(99), i, "y"]))
         records.append(origin.commit())
+    rig.schemas = {1: make_table("shop.orders").pack()}
     context = multiprocessing.get_context("fork")
-    reader, at, kills = rig.sources[0].reader("d.0"), 0, 0
+    reader, total, at, kills = rig.sources[0].reader("d.0"), sum(map(len, records)), 0, 0
     deadline = time.monotonic() + 60
-    while reader.ack < rig.sources[0].put or at < len(records):
-        child = context.Process(target=_work, args=(rig,))
+    while reader.ack < total:
+        child = context.Process(target=_work, args=(rig,), daemon=True)
         child.start()
-        goal = reader.ack + pick.randrange(1, 200_000)
-        while reader.ack < min(goal, rig.sources[0].put) or reader.ack == 0 or at < len(records) and reader.ack < goal:
-            while at < len(records) and rig.sources[0].try_claim(records[at]) >= 0:
+        goal = sum(store.put for store in rig.stores) + pick.randrange(1, 40_000)
+        while reader.ack < total and sum(store.put for store in rig.stores) < goal:
+            while at < len(records) and rig.sources[0].put - reader.ack < 20_000:
+                rig.put(records[at])
                 at += 1
-            rig.sources[0].publish()
             rig.collect()
-            assert child.is_alive() and time.monotonic() < deadline
+            assert child.is_alive()
+            assert time.monotonic() < deadline
         os.kill(child.pid, signal.SIGKILL)
         child.join()
+        child.close()
         kills += 1
-    assert kills > 5
+    assert kills > 20
     assert [rig.got(p) for p in range(3)] == expected(records, origin.schemas, rig.settings)

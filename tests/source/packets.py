@@ -23,9 +23,10 @@ class Event(NamedTuple):
     size: int
 
 
-def config(server: Database, start: str = "latest", **settings: Any) -> SourceConfig:
-    """The server's replication account, without TLS unless a setting says so."""
-    settings.setdefault("url", server.url())
+def config(server: Database | None, start: str = "latest", **settings: Any) -> SourceConfig:
+    """The server's replication account, without TLS unless a setting says so; without a server give a url."""
+    if server is not None:
+        settings.setdefault("url", server.url())
     return SourceConfig(start=start, **{"tls": "disabled", **settings})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -15,7 +16,7 @@ import pytest
 from engine.errors import ConnectionLost, PositionError, ServerSetupError, SourceError
 from engine.position import parse_start
 from engine.source.connection import Connection
-from engine.source.dump_command import DumpPosition
+from engine.source.dump_command import NON_BLOCK, DumpPosition, dump_gtid_packet
 from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE
 from engine.source.server_errors import dump_error
 from tests.servers.database import Database
@@ -69,7 +70,7 @@ def test_the_stream_begins_with_the_first_byte_of_the_first_packet(server: Datab
     text = server.binlog_files()[0].read_bytes()
     with Connection(config(server), "test") as connection:
         connection.connect()
-        connection.dump(DumpPosition(server.binlog_files()[0].name, 4), to_end=True)
+        connection.dump(DumpPosition(server.binlog_files()[0].name, 4), to_end=True, annotations=True)
         first = read_packet(connection)
         assert (first[0], first[5]) == (0, ROTATE)
         second = read_packet(connection)
@@ -312,7 +313,7 @@ def test_an_unknown_authentication_plugin_is_named(mariadb: MariaDB, plugin: str
     assert "ALTER USER" in message
 
 
-def test_a_plugin_that_we_lack_says_which(mysql: MySQL) -> None:
+def test_a_locked_account_says_how_to_unlock_it(mysql: MySQL) -> None:
     mysql.sql("CREATE USER IF NOT EXISTS locked@'127.0.0.1' IDENTIFIED BY 'p' ACCOUNT LOCK")
     message = refusal(ServerSetupError, Connection(config(mysql, url=mysql.url("locked", "p")), "test").connect)
     assert "ACCOUNT UNLOCK" in message
@@ -346,7 +347,7 @@ def test_a_setting_that_we_cannot_do_with_is_refused(
         server.sql(f"SET GLOBAL {setting}='{before}'")
     assert f"{setting} is {value}" in message
     verb = "SET PERSIST" if server.name == "mysql" else "SET GLOBAL"
-    assert pytest.importorskip("re").search(f"{verb} {remedy}", message)
+    assert re.search(f"{verb} {remedy}", message)
     connection.connect()
 
 
@@ -458,8 +459,6 @@ def test_offsets_above_4_gib_are_asked_for_with_64_bits(server: Database, connec
 
 
 def test_mysql_begins_at_file_and_offset_through_the_64_bit_command(mysql: MySQL, unique_schema: str) -> None:
-    from engine.source.dump_command import NON_BLOCK, dump_gtid_packet
-
     start = parse_start(mysql.position())
     mysql.sql(f"CREATE TABLE {unique_schema}.t (a INT PRIMARY KEY)", f"INSERT INTO {unique_schema}.t VALUES (1)")
     expected = gtids(dumped(mysql, f"{start.file}:{start.offset}"))

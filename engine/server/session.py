@@ -1,0 +1,489 @@
+"""One consumer's connection: its messages in, its batches and answers out. Callbacks of the event loop, never blocking.
+
+    greeting ──hello──▶ open ──bye, fault, takeover──▶ leaving ──all sent, or time is up──▶ closed
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections import deque
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+import engine
+from engine.errors import EngineError, MetaError, PeerError, ProtocolError, Refused
+from engine.meta import Meta
+from engine.server.acks import AckKeeper
+from engine.server.destinations import Destination, Lane, SessionRefused
+from engine.server.outbox import Outbox
+from engine.server.schemas import Catalogue
+from engine.store import StoreBatch
+from engine.wire import (
+    INTERNAL,
+    PROTOCOL,
+    PROTOCOL_FAULT,
+    UNKNOWN_BATCH,
+    UNKNOWN_DESTINATION,
+    VERSION_MISMATCH,
+    Ack,
+    Acked,
+    BatchHead,
+    Bye,
+    ClientMessage,
+    Credit,
+    Empty,
+    Error,
+    FrameReader,
+    Get,
+    Heartbeat,
+    Hello,
+    Message,
+    Rollback,
+    RolledBack,
+    Schemas,
+    Sources,
+    Status,
+    StatusAnswer,
+    Welcome,
+    parse_client_message,
+)
+
+log = logging.getLogger("engine.server")
+
+HELLO_S = 10.0  # from connecting to hello
+HALF_FRAME_S = 30.0  # for the rest of a frame that has begun
+SEND_S = 30.0  # without the peer taking a byte of what is sent
+HEARTBEAT_S = 5.0  # of silence
+LEAVE_S = 2.0  # for the peer to take the last answers
+PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
+MOST_OUTSTANDING = 1000  # batches
+MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
+MESSAGES_PER_TURN = 100  # then other sessions have their turn
+BATCHES_PER_TURN = 8
+FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
+
+
+class Hub(Protocol):
+    """What a session needs of the server."""
+
+    loop: asyncio.AbstractEventLoop
+    meta: Meta
+    acks: AckKeeper
+    catalogue: Catalogue
+    destinations: dict[str, Destination]
+    max_frame: int
+    work: int
+
+    def watch_stores(self) -> None: ...
+
+    def session_closed(self, session: Session) -> None: ...
+
+
+@dataclass(slots=True)
+class _Limits:
+    rows: int | None = None
+    bytes: int | None = None
+
+
+@dataclass(slots=True)
+class _Get(_Limits):
+    deadline: float = 0.0
+
+
+class Session:
+    """Owns the socket and, once open, the claim on its consumer's partitions."""
+
+    def __init__(self, hub: Hub, sock: socket.socket, peer: str) -> None:
+        now = hub.loop.time()
+        self.peer = peer
+        self.state = "greeting"
+        self._hub = hub
+        self._sock = sock
+        self._frames = FrameReader(hub.max_frame)
+        self._outbox = Outbox(sock, now)
+        self._writing = False  # waiting until the socket takes more
+        self._reading = False
+        self._since = self._received = now
+        self._destination: Destination | None = None
+        self._consumer = ""
+        self._lanes: deque[Lane] = deque()  # the next to be asked comes first
+        self._known_tables: set[int] = set()
+        self._known_sources: set[int] = set()
+        self._gets: deque[_Get] = deque()
+        self._credit = 0
+        self._credit_limits = _Limits()
+        self._timer: asyncio.TimerHandle | None = None
+        self._read(True)
+
+    # -- what comes in ---------------------------------------------------------------------------------------------
+
+    def _read(self, wanted: bool) -> None:
+        if wanted != self._reading:
+            self._reading = wanted
+            if wanted:
+                self._hub.loop.add_reader(self._sock, self._on_readable)
+            else:
+                self._hub.loop.remove_reader(self._sock)
+
+    def _on_readable(self) -> None:
+        try:
+            room = self._frames.get_buffer() if self.state != "leaving" else memoryview(bytearray(1 << 16))
+            count = self._sock.recv_into(room)
+        except (BlockingIOError, InterruptedError):
+            return
+        except ProtocolError as error:
+            self.fail(PROTOCOL_FAULT, str(error))
+            return
+        except OSError:
+            count = 0
+        if count == 0:
+            self.close()
+        elif self.state != "leaving":
+            self._received = self._hub.loop.time()
+            self._frames.filled(count)
+            self._work_through()
+
+    def _work_through(self) -> None:
+        """Handle the messages received; when there are very many, the others' turn comes in between."""
+        if self.state not in ("greeting", "open"):
+            return
+        handled = 0
+        try:
+            for payload in islice(self._frames.frames(), MESSAGES_PER_TURN):
+                handled += 1
+                self._handle(parse_client_message(payload))
+                if self.state not in ("greeting", "open"):
+                    break
+        except ProtocolError as error:
+            self.fail(PROTOCOL_FAULT, str(error))
+        except SessionRefused as error:
+            self.fail(error.code, str(error))
+        except Refused as error:
+            self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
+            self._hub.loop.call_soon(self._work_through)
+        except MetaError:
+            raise  # no session can go on
+        except Exception as error:
+            self._blame_ourselves(error)
+        self._hub.work += handled
+        if self.state in ("greeting", "open"):
+            if handled == MESSAGES_PER_TURN:
+                self._read(False)
+                self._hub.loop.call_soon(self._work_through)
+            else:
+                self._read(len(self._outbox) < MOST_ANSWERS)
+            self._expire_gets()
+
+    def _handle(self, message: ClientMessage) -> None:
+        if isinstance(message, Hello):
+            self._on_hello(message)
+        elif self.state == "greeting":
+            raise ProtocolError("the first message must be hello", type=message.type)
+        elif isinstance(message, Ack):
+            self._on_ack(message)
+        elif isinstance(message, Credit):
+            self._credit += message.batches
+            self._credit_limits = _Limits(message.rows, message.bytes)
+            self.pump()
+        elif isinstance(message, Get):
+            self._on_get(message)
+        elif isinstance(message, Rollback):
+            self._on_rollback(message)
+        elif isinstance(message, Status):
+            self._on_status()
+        elif isinstance(message, Bye):
+            self._on_bye()
+
+    def _on_hello(self, hello: Hello) -> None:
+        if self.state != "greeting":
+            raise ProtocolError("hello comes only once in a session")
+        if hello.protocol != PROTOCOL:
+            raise SessionRefused(
+                VERSION_MISMATCH, "the server speaks another version of the protocol", client=hello.protocol,
+                server=PROTOCOL, remedy="use a client of this engine's version",
+            )  # fmt: skip
+        destination = self._hub.destinations.get(hello.destination)
+        if destination is None:
+            raise SessionRefused(
+                UNKNOWN_DESTINATION, "no such destination", destination=repr(hello.destination[:100]),
+                remedy=f"this server has {', '.join(sorted(self._hub.destinations))}",
+            )  # fmt: skip
+        self._lanes = deque(destination.claim(self, hello, self._hub.meta, self._hub.acks))
+        self._destination, self._consumer, self.state = destination, hello.consumer, "open"
+        sources = self._hub.catalogue.sources(destination.sources)
+        self._known_sources = set(sources)
+        partitions = [lane.store.partition for lane in self._lanes]
+        self._send(Welcome(PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources))
+
+    def _on_ack(self, message: Ack) -> None:
+        again = True
+        for lane in self._lanes:
+            if message.batch in lane.cursor.outstanding:
+                again = lane.cursor.ack(message.batch)
+                self._keep(lane)
+                break
+        else:
+            self._lanes[0].cursor.ack(message.batch)  # says whether it was ever handed out
+        self._hub.acks.then(lambda: self._on_durable(message.batch, again))
+
+    def _on_durable(self, batch: int, again: bool) -> None:
+        if self.state == "open":
+            self._send(Acked(batch, again))
+            self.pump()
+
+    def _on_get(self, message: Get) -> None:
+        get = _Get(message.rows, message.bytes, self._hub.loop.time() + message.wait_ms / 1000)
+        self._gets.append(get)
+        self.pump()
+        if message.wait_ms and get in self._gets:
+            self._hub.loop.call_at(get.deadline, self._expire_gets)
+
+    def _on_rollback(self, message: Rollback) -> None:
+        if message.batch is None:
+            for lane in self._lanes:
+                lane.cursor.rollback()
+        else:
+            holding = [lane for lane in self._lanes if message.batch in lane.cursor.outstanding]
+            (holding or self._lanes)[0].cursor.rollback(message.batch)
+        self._send(RolledBack(message.batch))
+        self.pump()
+
+    def _on_status(self) -> None:
+        partitions = {
+            lane.store.partition: {
+                "held_bytes": lane.cursor.reader.held_bytes,
+                "lag_bytes": lane.cursor.reader.lag_bytes,
+                "outstanding": len(lane.cursor.outstanding),
+            }
+            for lane in sorted(self._lanes, key=lambda lane: lane.store.partition)
+        }
+        held, lag, outstanding = (sum(numbers) for numbers in zip(*map(dict.values, partitions.values()), strict=True))
+        self._send(StatusAnswer(held, lag, outstanding, partitions))
+
+    def _on_bye(self) -> None:
+        self._hub.acks.flush()
+        while self._gets:
+            self._gets.popleft()
+            self._send(Empty())
+        self._leave()
+
+    # -- what goes out ---------------------------------------------------------------------------------------------
+
+    def pump(self) -> None:
+        """Send batches as far as the consumer wants any, and takes them."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        try:
+            for _ in range(BATCHES_PER_TURN):
+                if not self._may_send():
+                    return
+                found = self._next_batch()
+                if found is None:
+                    self._wait_for_more()
+                    return
+                self._send_batch(*found)
+            self._hub.loop.call_soon(self.pump)
+        except MetaError:
+            raise
+        except Exception as error:
+            self._blame_ourselves(error)
+
+    def _may_send(self) -> bool:
+        return (
+            self.state == "open"
+            and (self._credit > 0 or bool(self._gets))
+            and not self._outbox
+            and sum(len(lane.cursor.outstanding) for lane in self._lanes) < MOST_OUTSTANDING
+        )
+
+    def _next_batch(self) -> tuple[Lane, StoreBatch] | None:
+        assert self._destination is not None
+        settings, now = self._destination.settings, self._hub.loop.time()
+        limits = self._gets[0] if self._gets else self._credit_limits
+        max_rows = min(settings.batch_rows, limits.rows or settings.batch_rows)
+        max_bytes = min(settings.batch_bytes, limits.bytes or settings.batch_bytes)
+        fill_s = settings.batch_wait_ms / 1000
+        if isinstance(limits, _Get) and limits.deadline <= now:
+            fill_s = 0.0
+        for _ in range(len(self._lanes)):
+            lane = self._lanes[0]
+            self._lanes.rotate(-1)
+            held_s = now - lane.held_since if lane.held_since is not None else 0.0
+            batch = lane.cursor.next_batch(
+                max_rows, max_bytes, only_full=held_s < fill_s, patience_over=held_s >= PATIENCE_S
+            )
+            if lane.cursor.unsaved is not None:  # passed over what needs no consumer
+                self._keep(lane)
+            if batch is not None:
+                lane.held_since = None
+                return lane, batch
+            if not lane.cursor.held_back:
+                lane.held_since = None
+            elif lane.held_since is None:
+                lane.held_since = now
+        return None
+
+    def _wait_for_more(self) -> None:
+        assert self._destination is not None
+        filling = any(lane.held_since is not None for lane in self._lanes)
+        fill_s = self._destination.settings.batch_wait_ms / 1000
+        if filling and fill_s:
+            self._timer = self._hub.loop.call_later(max(fill_s / FILL_STEPS, 0.001), self.pump)
+        for lane in self._lanes:
+            if lane.held_since is None or not fill_s:
+                lane.store.waiting[self] = lane.cursor.seen_put
+        self._hub.watch_stores()
+
+    def _send_batch(self, lane: Lane, batch: StoreBatch) -> None:
+        if self._gets:
+            self._gets.popleft()
+        else:
+            self._credit -= 1
+        assert self._destination is not None
+        if not batch.sources <= self._known_sources:
+            sources = self._hub.catalogue.sources(self._destination.sources)
+            self._known_sources = batch.sources | set(sources)
+            self._outbox.add(Sources(sources).pack())
+        unseen = [(table, source) for table, source in batch.tables if table not in self._known_tables]
+        if unseen:
+            records = [self._hub.catalogue.schema_record(table, source) for table, source in unseen]
+            self._outbox.add(Schemas().pack_prefix(sum(map(len, records))), *records)
+            self._known_tables.update(table for table, _ in unseen)
+        head = BatchHead(
+            batch.number, lane.store.partition, batch.rows, batch.records, batch.bytes, batch.open,
+            {source: [gtid] for source, gtid in batch.transactions.items()},
+        )  # fmt: skip
+        self._outbox.add(head.pack_prefix(batch.bytes), *batch.pieces, from_store=True)
+        batch.pieces = []
+        self._hub.work += 1
+        self._flush()
+
+    def _expire_gets(self) -> None:
+        if self.state != "open" or self._outbox:
+            return
+        now = self._hub.loop.time()
+        if self._gets and self._gets[0].deadline <= now:
+            self.pump()  # what was held back to fill up goes now
+        while self._gets and self._gets[0].deadline <= now and not self._outbox:
+            self._gets.popleft()
+            self._send(Empty())
+
+    def _send(self, message: Message) -> None:
+        self._outbox.add(message.pack())
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            done = self._outbox.flush(self._hub.loop.time())
+        except OSError:
+            self.close()
+            return
+        if done == self._writing:
+            self._writing = not done
+            if done:
+                self._hub.loop.remove_writer(self._sock)
+            else:
+                self._hub.loop.add_writer(self._sock, self._on_writable)
+
+    def _on_writable(self) -> None:
+        self._hub.work += 1
+        self._flush()
+        if self._writing:
+            return
+        if self.state == "leaving":
+            self._say_no_more()
+        elif self.state != "closed":
+            self.pump()
+            self._work_through()
+
+    # -- time, faults and the end ----------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Called about twice a second."""
+        if self.state == "leaving":
+            if now - self._since > LEAVE_S:
+                self.close()
+        elif self._outbox and now - self._outbox.progress > SEND_S:
+            log.warning("%s: took nothing for %.0f s; the session is ended", self, SEND_S)
+            self.close()
+        elif self.state == "greeting" and now - self._since > HELLO_S:
+            self.fail(PROTOCOL_FAULT, f"no hello within {HELLO_S:.0f} s")
+        elif self._frames.pending_bytes and self._reading and now - self._received > HALF_FRAME_S:
+            self.fail(PROTOCOL_FAULT, f"the rest of a frame did not come within {HALF_FRAME_S:.0f} s")
+        elif self.state == "open":
+            for lane in self._lanes:
+                lane.cursor.reader.beat(int(now * 1e9))
+            self.pump()
+            if self.state == "open" and not self._outbox and now - self._outbox.progress > HEARTBEAT_S:
+                self._send(Heartbeat())
+
+    def fail(self, code: str, message: str) -> None:
+        """Tell the peer why, and end the session."""
+        if self.state in ("greeting", "open"):
+            log.info("%s: %s: %s", self, code, message)
+            self._leave(Error(code, message, fatal=True).pack())
+
+    def close(self) -> None:
+        """The connection is over. Closing twice is harmless."""
+        if self.state == "closed":
+            return
+        self._release()
+        self.state = "closed"
+        self._read(False)
+        if self._writing:
+            self._hub.loop.remove_writer(self._sock)
+        self._outbox.clear()
+        self._sock.close()
+        self._hub.session_closed(self)
+
+    def _leave(self, *last_frames: bytes) -> None:
+        """Give the claim up, send what is due, and read on (unseen): closing at once might destroy what is on its way."""
+        self._release()
+        if self.state == "closed":
+            return
+        self.state = "leaving"
+        self._since = self._hub.loop.time()
+        for frame in last_frames:
+            self._outbox.add(frame)
+        self._read(True)
+        self._flush()
+        if self.state == "leaving" and not self._writing:
+            self._say_no_more()
+
+    def _say_no_more(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.close()
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._destination is not None:
+            destination, self._destination = self._destination, None
+            self._hub.acks.flush()
+            self._outbox.let_go()
+            destination.release(self, list(self._lanes))
+            self._lanes.clear()
+            self._gets.clear()
+            self._credit = 0
+
+    def _keep(self, lane: Lane) -> None:
+        assert self._destination is not None
+        self._hub.acks.keep(lane.cursor, self._destination.name, self._consumer, lane.store.partition)
+
+    def _blame_ourselves(self, error: Exception) -> None:
+        if isinstance(error, PeerError) or not isinstance(error, EngineError):
+            log.exception("%s: a bug", self)
+        else:
+            log.error("%s: %s", self, error)
+        self.fail(INTERNAL, f"the server failed: {error}")
+
+    def __str__(self) -> str:
+        destination = self._destination.name if self._destination else "-"
+        return f"session {self.peer} {destination}/{self._consumer or '-'}"

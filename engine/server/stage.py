@@ -1,0 +1,228 @@
+"""The server stage: one event loop for all consumers.
+
+    stores ──futex──▶ waker ──eventfd──▶ loop ◀──▶ sessions ◀──sockets──▶ consumers
+                                          │
+                                  acks ──▶ meta, then the rings
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import socket
+from contextlib import suppress
+from typing import Any
+
+from engine.config import Config
+from engine.instance import Instance
+from engine.meta import Meta
+from engine.meta.open import open_meta
+from engine.server._waker import MOST_RINGS, Waker
+from engine.server.acks import AckKeeper
+from engine.server.destinations import Destination, Store
+from engine.server.listener import close_listener, listen, prepare
+from engine.server.schemas import Catalogue
+from engine.server.session import Session
+from engine.wire import SHUTTING_DOWN, TOO_MANY_SESSIONS
+
+log = logging.getLogger("engine.server")
+
+TICK_S = 0.5
+ACCEPTS_PER_TURN = 64
+ACCEPT_PAUSE_S = 0.5  # after accept failed for want of file descriptors
+FAREWELL_S = 0.3  # at the end, for the peers to take their last answers
+
+
+class ServerStage:
+    """Serves all destinations of a config until it is closed; `do_work` and `idle` turn the loop."""
+
+    role_name = "server"
+
+    loop: asyncio.AbstractEventLoop
+    meta: Meta
+    acks: AckKeeper
+    catalogue: Catalogue
+
+    def __init__(self, config: Config, instance: Instance) -> None:
+        self.config = config
+        self.instance = instance
+        self.max_frame = config.server.max_frame
+        self.destinations: dict[str, Destination] = {}
+        self.sessions: set[Session] = set()
+        self.listeners: list[socket.socket] = []
+        self.work = 0
+        self._stores: list[Store] = []
+        self._wakers: list[Waker] = []
+        self._armed: list[tuple[list[Store], list[int]]] = []
+        self._arming = False
+        self._failure: BaseException | None = None
+        self._open = False
+
+    @property
+    def addresses(self) -> list[Any]:
+        """Where it listens: (host, port, ...) or a path; with the port that the system has chosen for port 0."""
+        return [sock.getsockname() for sock in self.listeners]
+
+    def on_start(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._open = True
+        self.loop.set_exception_handler(self._on_exception)
+        self.meta = open_meta(self.config.server.meta, self.instance)
+        self.acks = AckKeeper(self.loop, self.meta)
+        self.catalogue = Catalogue(self.meta)
+        for name, settings in self.config.destinations.items():
+            destination = Destination(name, settings, self.config.sources_of(name), self.instance)
+            self.destinations[name] = destination
+            self._stores += destination.stores
+            for consumer in sorted({place.consumer for place in self.meta.acked(name)}):
+                destination.add_consumer(consumer)  # one that the config doesn't list holds its place all the same
+        for first in range(0, len(self._stores), MOST_RINGS):
+            waker = Waker()
+            self._wakers.append(waker)
+            self._armed.append(([], []))
+            self.loop.add_reader(waker.fd, self._on_wake, waker, self._stores[first : first + MOST_RINGS])
+        for address in self.config.server.listen:
+            self.listeners += listen(address)
+        for listener in self.listeners:
+            self.loop.add_reader(listener, self._on_connection, listener)
+        self.loop.call_later(TICK_S, self._tick)
+        log.info("listening on %s", ", ".join(self.config.server.listen))
+
+    def do_work(self, now_ns: int) -> int:
+        """One turn of the loop, without waiting."""
+        self.work = 0
+        self._serve_ready(self._stores)
+        self.loop.call_soon(self.loop.stop)
+        self._turn()
+        return self.work
+
+    def idle(self, timeout_ns: int) -> None:
+        """Everything is served from in here, too, so it comes back only when the time is up."""
+        timer = self.loop.call_later(timeout_ns / 1e9, self.loop.stop)
+        self._turn()
+        timer.cancel()
+
+    def on_close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            if self._failure is None and hasattr(self, "acks"):
+                self.acks.flush()
+                self._say_farewell()
+        finally:
+            self._release_everything()
+
+    def _turn(self) -> None:
+        if self._failure is None:
+            self.loop.run_forever()
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """What no session could keep to itself ends the stage: meta can't be written, or a bug."""
+        if self._failure is None:
+            self._failure = context.get("exception") or RuntimeError(context["message"])
+        loop.stop()
+
+    # -- connections -----------------------------------------------------------------------------------------------
+
+    def _on_connection(self, listener: socket.socket) -> None:
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                sock, _ = listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                log.error("no connection can be accepted for the moment: %s", error)
+                self.loop.remove_reader(listener)
+                self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listener)
+                return
+            self.work += 1
+            try:
+                peer = prepare(sock)
+            except OSError:  # gone already
+                sock.close()
+                continue
+            session = Session(self, sock, peer)
+            self.sessions.add(session)
+            if sum(other.state != "leaving" for other in self.sessions) > self.config.server.max_sessions:
+                session.fail(TOO_MANY_SESSIONS, f"this server takes {self.config.server.max_sessions} sessions at most")
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self.listeners:
+            self.loop.add_reader(listener, self._on_connection, listener)
+
+    def session_closed(self, session: Session) -> None:
+        self.sessions.discard(session)
+
+    def _tick(self) -> None:
+        now = self.loop.time()
+        for session in list(self.sessions):
+            session.tick(now)
+        self.loop.call_later(TICK_S, self._tick)
+
+    # -- stores ----------------------------------------------------------------------------------------------------
+
+    def watch_stores(self) -> None:
+        """Somebody waits for records: see to it, before the loop waits again, that their coming wakes the loop."""
+        if not self._arming:
+            self._arming = True
+            self.loop.call_soon(self._arm)
+
+    def _arm(self) -> None:
+        self._arming = False
+        for number, waker in enumerate(self._wakers):
+            stores = [store for store in self._stores[number * MOST_RINGS : (number + 1) * MOST_RINGS] if store.waiting]
+            wanted = (stores, [min(store.waiting.values()) for store in stores])
+            if wanted != self._armed[number]:
+                self._armed[number] = wanted
+                waker.arm([store.ring for store in stores], wanted[1])
+
+    def _on_wake(self, waker: Waker, stores: list[Store]) -> None:
+        with suppress(BlockingIOError):
+            os.eventfd_read(waker.fd)
+        self._armed[self._wakers.index(waker)] = ([], [])
+        self._serve_ready(stores)
+        self.watch_stores()
+
+    def _serve_ready(self, stores: list[Store]) -> None:
+        for store in stores:
+            for session in store.take_ready():
+                session.pump()
+
+    # -- the end ---------------------------------------------------------------------------------------------------
+
+    def _say_farewell(self) -> None:
+        for session in list(self.sessions):
+            session.fail(SHUTTING_DOWN, "the engine stops; what is not acked is delivered again")
+        deadline = self.loop.time() + FAREWELL_S
+        while self.sessions and self.loop.time() < deadline:
+            self.idle(5_000_000)
+
+    def _release_everything(self) -> None:
+        for session in list(self.sessions):
+            session.close()
+        for waker in self._wakers:
+            self.loop.remove_reader(waker.fd)
+            waker.close()
+        for listener in self.listeners:
+            self.loop.remove_reader(listener)
+            close_listener(listener)
+        self.listeners.clear()
+        for destination in self.destinations.values():
+            destination.close()
+        if hasattr(self, "meta"):
+            self.meta.close()
+        self.loop.close()
+
+
+def build(config: Config, instance: Instance) -> ServerStage:
+    """The server of this engine; it listens once it is started.
+
+    Raises (on start):
+        ConfigError: an address can't be listened on.
+        RingError, MetaError: what the supervisor makes is not there.
+    """
+    return ServerStage(config, instance)

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a decoder knows between two calls, and the records that it writes by itself: begin, commit, schema, heartbeat.
+ *
+ *   _events.h  bytes in, events cut out          _transaction.h  GTID, place and time of the open transaction
+ *   _next_event.h  one event checked and located _output.h       records into the ring, the note
+ *   _apply.h   what each event means             this file       the state that all of them share
+ *
+ * Whatever answers DECODER_FULL has changed nothing that it would do again, so it is simply called again.
+ */
+#ifndef BINLOG_ENGINE_DECODER_H
+#define BINLOG_ENGINE_DECODER_H
+
+#include "_events.h"
+#include "_output.h"
+#include "_transaction.h"
+
+enum { /* what decoder_run answers */
+    DECODER_OK = -1,
+    DECODER_INPUT = 0,     /* everything that is there has been read */
+    DECODER_FULL = 1,      /* the ring */
+    DECODER_BUDGET = 2,    /* is used up */
+    DECODER_ENDED = 3,     /* 0xFE packet */
+    DECODER_PYTHON = 4,    /* an event for Python */
+    DECODER_ERROR_PACKET = 5,
+    DECODER_PAYLOAD = 6,   /* more bytes of the open TRANSACTION_PAYLOAD are needed */
+    DECODER_FAULT = 7,
+};
+enum { /* the keys of FAULTS in events.py */
+    FAULT_PACKET = 1, FAULT_SIZE, FAULT_CHECKSUM, FAULT_NOT_DESCRIBED, FAULT_DESCRIPTION, FAULT_POSITION, FAULT_SHORT,
+    FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_XA,
+};
+
+/* As engine/source/_rows.pxd describes it. */
+typedef int64_t (*row_image_t)(const void *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
+                               uint8_t *dst, uint8_t **dst_end, uint64_t *key_hash, int *bad_column);
+typedef uint64_t (*row_bound_t)(const void *plan, uint64_t source_bytes);
+typedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t);
+typedef unsigned long (*crc32_wide_t)(unsigned long, const uint8_t *, size_t);
+
+typedef struct { /* one version of one table */
+    const void *plan;    /* NULL: nobody wants this table */
+    uint32_t key;        /* table key */
+    uint32_t columns;
+    int schema_written;  /* its schema record is in the ring */
+    uint32_t map_event;  /* ordinal of its last TABLE_MAP, for the schema record */
+    uint8_t *schema;     /* packed, the body of the schema record */
+    size_t schema_bytes;
+    uint8_t *map;        /* TABLE_MAP's body behind the table id: the same bytes mean the same version */
+    size_t map_bytes;
+} table_t;
+
+typedef struct {
+    uint64_t id;
+    table_t *table; /* NULL: free */
+} table_slot_t;
+
+typedef struct { /* the ROWS event that is being written; offsets count from the event's first byte */
+    int active;
+    int kind;              /* RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE */
+    table_t *table;
+    size_t first_present;  /* bitmap of the columns in the before image, or in an insert's only one */
+    size_t second_present;
+    size_t at, end;
+    uint32_t row;
+    uint64_t bound;        /* bytes that one image takes at most */
+    uint8_t head[64];
+} rows_t;
+
+typedef struct {
+    input_t input;         /* from the server or file */
+    input_t inner;         /* events out of a TRANSACTION_PAYLOAD */
+    input_t *current;      /* the one that is being read */
+    output_t out;
+    transaction_t transaction;
+    rows_t rows;
+    table_slot_t *slots;   /* open addressing by table id; slot_count is a power of two */
+    size_t slot_count, slots_used;
+    row_image_t row_image;
+    row_bound_t row_bound;
+    crc32_t crc;           /* one of the two is there */
+    crc32_wide_t crc_wide;
+
+    uint16_t number;       /* source number */
+    uint32_t file;         /* number of the binlog file */
+    uint64_t offset, next_offset; /* of the event now read, and behind it */
+    uint64_t last_time_us; /* commit time of the last transaction */
+    int started;           /* a transaction has been seen, the first one here: */
+    uint32_t first_file;
+    uint64_t first_offset;
+
+    uint8_t post_header[256]; /* bytes of each type's fixed part, from FORMAT_DESCRIPTION; index type - 1 */
+    int described;         /* FORMAT_DESCRIPTION has been seen */
+    int checksum;          /* events end in a CRC32 */
+    int have_event;        /* checked, counted, not yet finished */
+    int type;
+    uint16_t flags;
+    size_t body_bytes;     /* of the event, without header and checksum */
+
+    place_t resume;        /* records up to here are delivered */
+    int resuming;
+    int resume_begun;      /* the begin record of the transaction at `resume` is in the ring */
+    uint32_t resume_fragments; /* so many fragments of the first record after it, too */
+
+    int fault;             /* what is wrong, and what stands beside it */
+    int64_t fault_detail;
+    int fault_column;
+} decoder_t;
+
+static inline int decoder_failed(decoder_t *d, int fault, int64_t detail) {
+    d->fault = fault;
+    d->fault_detail = detail;
+    return DECODER_FAULT;
+}
+
+static inline const uint8_t *decoder_event(const decoder_t *d) { return d->current->bytes + d->current->event_at; }
+static inline uint64_t decoder_event_time_us(const decoder_t *d) { return le32(decoder_event(d)) * UINT64_C(1000000); }
+
+static inline place_t decoder_place(const decoder_t *d, uint32_t event, uint32_t row) {
+    return (place_t){d->transaction.file, d->transaction.start, event, row};
+}
+
+/* Is this record of the open transaction to be left out? The first that isn't ends the resuming. */
+static inline int decoder_delivered(decoder_t *d, uint32_t event, uint32_t row) {
+    if (!d->resuming) return 0;
+    if (place_compare(decoder_place(d, event, row), d->resume) <= 0) return 1;
+    d->resuming = 0;
+    return 0;
+}
+
+static inline void decoder_open_transaction(decoder_t *d, uint64_t time_us) {
+    transaction_open(&d->transaction, d->file, d->offset, time_us);
+    if (!d->started) {
+        d->started = 1;
+        d->first_file = d->file;
+        d->first_offset = d->offset;
+    }
+    if (d->resuming && d->resume_begun && d->file == d->resume.file && d->offset == d->resume.start)
+        d->transaction.begun = d->transaction.wanted = 1;
+}
+
+static inline void decoder_close_transaction(decoder_t *d) {
+    d->transaction.open = 0;
+    d->last_time_us = d->transaction.time_us;
+    output_count(&d->out, COUNTER_TRANSACTIONS, 1);
+    output_set(&d->out, COUNTER_COMMIT_TIME_US, d->last_time_us);
+}
+
+/* ---- tables by id ------------------------------------------------------------------------------------------------ */
+
+static inline table_slot_t *decoder_slot(const decoder_t *d, uint64_t id) {
+    size_t i = id & (d->slot_count - 1);
+    while (d->slots[i].table && d->slots[i].id != id) i = (i + 1) & (d->slot_count - 1);
+    return &d->slots[i];
+}
+
+/* Twice as many slots, or the first ones. 0: no memory. */
+static inline int decoder_grow_slots(decoder_t *d) {
+    size_t count = d->slot_count, more = count ? 2 * count : 64;
+    table_slot_t *old = d->slots, *slots = (table_slot_t *)calloc(more, sizeof *slots);
+    if (!slots) return 0;
+    d->slots = slots;
+    d->slot_count = more;
+    for (size_t i = 0; i < count; i++)
+        if (old[i].table) *decoder_slot(d, old[i].id) = old[i];
+    free(old);
+    return 1;
+}
+
+/* 0: no memory. */
+static inline int decoder_bind_table(decoder_t *d, uint64_t id, table_t *table) {
+    if (2 * d->slots_used >= d->slot_count && !decoder_grow_slots(d)) return 0;
+    table_slot_t *slot = decoder_slot(d, id);
+    d->slots_used += slot->table == NULL;
+    *slot = (table_slot_t){id, table};
+    return 1;
+}
+
+static inline void decoder_forget_tables(decoder_t *d) {
+    if (d->slots_used) memset(d->slots, 0, d->slot_count * sizeof *d->slots);
+    d->slots_used = 0;
+}
+
+/* ---- records out ------------------------------------------------------------------------------------------------- */
+
+static inline void decoder_mark(const decoder_t *d, source_note_t *note, uint32_t event, uint32_t row, int closed) {
+    *note = (source_note_t){
+        .version = NOTE_VERSION, .source = d->number, .begun = !closed && d->transaction.begun, .closed = closed,
+        .file = d->transaction.file, .start = d->transaction.start, .event = event, .row = row,
+        .next_file = d->file, .next_offset = d->next_offset, .time_us = d->transaction.time_us,
+    };
+}
+
+static inline void decoder_head(const decoder_t *d, uint8_t *to, int kind, uint32_t event, uint32_t row) {
+    record_head_init(to);
+    to[RECORD_KIND_AT] = (uint8_t)kind;
+    record_set_u16(to + RECORD_SOURCE_AT, d->number);
+    record_set_u64(to + RECORD_TIME_AT, d->transaction.time_us);
+    record_set_u32(to + RECORD_FILE_AT, d->transaction.file);
+    record_set_u64(to + RECORD_START_AT, d->transaction.start);
+    record_set_u32(to + RECORD_EVENT_AT, event);
+    record_set_u32(to + RECORD_ROW_AT, row);
+}
+
+/* nil for before, and an array of the GTID and what the caller puts behind it. */
+static inline uint8_t *decoder_put_mark(const decoder_t *d, uint8_t *to, int kind, uint32_t event, uint32_t row) {
+    decoder_head(d, to, kind, event, row);
+    to[RECORD_HEAD_BYTES] = 0xc0;
+    to[RECORD_HEAD_BYTES + 1] = 0x92;
+    return transaction_put_gtid(&d->transaction, to + RECORD_HEAD_BYTES + 2);
+}
+
+static inline int decoder_begin(decoder_t *d) {
+    place_t place = decoder_place(d, d->transaction.begin_event, d->transaction.begin_row);
+    uint8_t *to = output_room(&d->out, SMALL_RECORD_BYTES);
+    if (!to) return DECODER_FULL;
+    uint8_t *p = decoder_put_mark(d, to, RECORD_BEGIN, place.event, place.row);
+    *p++ = 0xc0;
+    record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)(p - to));
+    d->transaction.begun = 1;
+    if (place_compare(place, d->resume) < 0) place = d->resume; /* written again: what follows it is delivered */
+    decoder_mark(d, &d->out.last, place.event, place.row, 0);
+    output_claim(&d->out, p - to);
+    return DECODER_OK;
+}
+
+static inline int decoder_commit(decoder_t *d, const uint8_t *xid) {
+    if (d->transaction.wanted && !decoder_delivered(d, d->transaction.event, 0)) {
+        if (!d->transaction.begun) {
+            int code = decoder_begin(d);
+            if (code != DECODER_OK) return code;
+        }
+        uint8_t *to = output_room(&d->out, SMALL_RECORD_BYTES);
+        if (!to) return DECODER_FULL;
+        uint8_t *p = decoder_put_mark(d, to, RECORD_COMMIT, d->transaction.event, 0);
+        *p++ = xid ? 0xcf : 0xc0;
+        if (xid) {
+            record_set_u64(p, le64(xid));
+            p += 8;
+        }
+        record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)(p - to));
+        decoder_mark(d, &d->out.last, d->transaction.event, 0, 1);
+        output_claim(&d->out, p - to);
+    }
+    decoder_close_transaction(d);
+    return DECODER_OK;
+}
+
+/* A record whose `after` is n bytes of msgpack, by way of the scratch memory. `counts`: it moves the note. */
+static inline int decoder_put_packed(decoder_t *d, int kind, uint32_t table_key, uint32_t event, const uint8_t *after, size_t n,
+                                     int counts) {
+    size_t length = RECORD_HEAD_BYTES + 1 + n;
+    uint8_t *to = output_scratch(&d->out, length);
+    source_note_t last;
+    if (!to) return decoder_failed(d, FAULT_MEMORY, (int64_t)length);
+    decoder_head(d, to, kind, event, 0);
+    record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)length);
+    record_set_u32(to + RECORD_TABLE_AT, table_key);
+    to[RECORD_HEAD_BYTES] = 0xc0;
+    memcpy(to + RECORD_HEAD_BYTES + 1, after, n);
+    decoder_mark(d, &last, event, 0, !d->transaction.grouped);
+    output_pend(&d->out, length, counts ? &last : NULL, counts ? d->resume_fragments : 0, 0);
+    if (counts) d->resume_fragments = 0;
+    return output_flush(&d->out) ? DECODER_OK : DECODER_FULL;
+}
+
+/* Says how far the source has come: to the open transaction, or the next event. 0: not now. */
+static inline int decoder_heartbeat(decoder_t *d, uint64_t time_us) {
+    place_t place = {d->file, d->transaction.open ? d->transaction.start : d->next_offset, 0, 0};
+    if ((d->transaction.open && d->transaction.begun) || d->out.pending || d->resume_fragments) return 0;
+    if (d->resuming && place_compare(place, d->resume) <= 0) return 0;
+    uint8_t *to = output_room(&d->out, SMALL_RECORD_BYTES);
+    if (!to) return 0;
+    decoder_head(d, to, RECORD_HEARTBEAT, 0, 0);
+    record_set_u64(to + RECORD_TIME_AT, time_us);
+    record_set_u32(to + RECORD_FILE_AT, place.file);
+    record_set_u64(to + RECORD_START_AT, place.start);
+    record_set_u32(to + RECORD_LENGTH_AT, RECORD_HEAD_BYTES + 2);
+    to[RECORD_HEAD_BYTES] = to[RECORD_HEAD_BYTES + 1] = 0xc0;
+    decoder_mark(d, &d->out.last, 0, 0, 1);
+    d->out.last.file = place.file;
+    d->out.last.start = d->out.last.next_offset = place.start;
+    d->out.last.time_us = time_us;
+    output_claim(&d->out, RECORD_HEAD_BYTES + 2);
+    output_publish(&d->out);
+    return 1;
+}
+
+#endif

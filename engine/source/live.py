@@ -1,0 +1,86 @@
+"""A live server as input: connects, asks for the dump, and feeds its bytes to a decoder."""
+
+from __future__ import annotations
+
+import select
+
+from engine.config import SourceConfig
+from engine.errors import ConnectionLost, PositionError
+from engine.position import parse_start, split_file_name
+from engine.source._binlog import Decoder
+from engine.source.connection import Connection
+from engine.source.dump_command import DumpPosition
+
+
+class LiveFeed:
+    """One dump at a time; after ConnectionLost `open` begins the next one."""
+
+    finished = False
+
+    def __init__(self, decoder: Decoder, config: SourceConfig, source: str) -> None:
+        self._decoder = decoder
+        self._config = config
+        self._source = source
+        self._connection = Connection(config, source)
+        self._poll = select.poll()
+        self._fd = -1
+        self._server_uuid = ""
+
+    def open(self, base: str, number: int, offset: int, *, file: str = "") -> None:
+        """Dump from an offset of the file `file`; base "": from the config's start.
+
+        Raises:
+            ConnectionLost: no server there now. ServerSetupError, PositionError: it can't serve us from there.
+        """
+        self.close()
+        facts = self._connection.connect()
+        self._check_same_server(facts.server_uuid)
+        checksum = facts.checksum == "CRC32"
+        if base:
+            position = DumpPosition(file, offset)
+        else:
+            position = self._connection.resolve_start(parse_start(self._config.start))
+            if position.gtid is None:
+                base, number = split_file_name(position.file)
+                offset = position.offset
+        self._decoder.open(base, number, offset, checksum=checksum)
+        self._connection.dump(position)
+        self._fd = self._connection.fileno()
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLIN)
+
+    def _check_same_server(self, server_uuid: str) -> None:
+        if self._server_uuid and server_uuid and server_uuid != self._server_uuid:
+            raise PositionError(
+                "another server answers at this address: its binlog files are others under the same names",
+                source=self._source, server_uuid=server_uuid, was=self._server_uuid,
+                remedy="point the source's url to the server it was reading, or begin anew with another source name",
+            )  # fmt: skip
+        self._server_uuid = server_uuid or self._server_uuid
+
+    def fill(self) -> int:
+        """Bring in what is there, without waiting; bytes, 0: nothing now.
+
+        Raises:
+            ConnectionLost: the server closed the connection, or it broke.
+        """
+        if self._connection.tls:
+            room = self._decoder.writable()
+            try:
+                got = self._connection.recv_into(room)
+            finally:
+                room.release()
+            self._decoder.filled(got)
+            return got
+        got = int(self._decoder.recv(self._fd))
+        if got == 0:
+            raise ConnectionLost("the server closed the connection", source=self._source, server=self._connection.where)
+        return max(got, 0)
+
+    def wait(self, timeout_ns: int) -> None:
+        """Sleep until the server sends something."""
+        self._poll.poll(timeout_ns / 1e6)
+
+    def close(self) -> None:
+        self._fd = -1
+        self._connection.close()
