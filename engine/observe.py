@@ -57,7 +57,7 @@ def _source(instance: Instance, name: str) -> dict[str, Any] | None:
     seen = {
         "position": f"{counters[SourceCounter.FILE]}:{counters[SourceCounter.OFFSET]}",
         "connected": bool(counters[SourceCounter.CONNECTED]),
-        "behind_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
+        "last_change_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
         "held_bytes": ring.put - ring.tail,
         **{counter.name.lower(): counters[counter] for counter in SourceCounter},
     }

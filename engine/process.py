@@ -16,7 +16,7 @@ import traceback
 from typing import Any
 
 from engine.config import Config
-from engine.errors import EngineError
+from engine.errors import EngineError, InternalError, RingError
 from engine.instance import Instance
 from engine.stage import Stage, run
 
@@ -74,7 +74,6 @@ def main(argv: list[str]) -> int:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the supervisor stops us in order
     config = Config.model_validate_json(sys.stdin.buffer.read())
     try:
         stage = build_stage(role, name, number, config, Instance(config.server.data_dir))
@@ -82,6 +81,8 @@ def main(argv: list[str]) -> int:
         run(stage, lambda: stopping)
     except EngineError as error:
         _report(state="failed", error=str(error), retryable=error.retryable)
+        if isinstance(error, (InternalError, RingError)):
+            return EXIT_BUG
         return EXIT_RETRY if error.retryable else EXIT_REFUSED
     except Exception as error:
         logging.getLogger(f"engine.{role}").critical("%s", traceback.format_exc())

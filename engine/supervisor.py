@@ -49,7 +49,8 @@ class Child:
     since: float = field(default_factory=time.time)
     started: float = 0.0  # monotonic
     restart_at: float = 0.0  # monotonic
-    pending: bytes = b""
+    pending: bytes = b""  # of its reports: a line not yet whole
+    last_words: str = ""
 
     @property
     def title(self) -> str:
@@ -79,8 +80,7 @@ class Supervisor:
                 signal.signal(name, self._stop)
             try:
                 self._remove_shared_memory()  # of a predecessor that was killed
-                self._make_rings()
-                open_meta(self.config.server.meta, self.instance).close()
+                self._make_rings(self._known_consumers())
                 for child in self.children:
                     self._start(child)
                 return self._watch()
@@ -118,7 +118,18 @@ class Supervisor:
 
     # -- shared memory ---------------------------------------------------------------------------------------------
 
-    def _make_rings(self) -> None:
+    def _known_consumers(self) -> dict[str, list[str]]:
+        """Per destination those of the config, and those that have acked before: all hold the stores back."""
+        meta = open_meta(self.config.server.meta, self.instance)
+        try:
+            return {
+                name: list(dict.fromkeys([*settings.consumers, *sorted(place.consumer for place in meta.acked(name))]))
+                for name, settings in self.config.destinations.items()
+            }
+        finally:
+            meta.close()
+
+    def _make_rings(self, consumers: dict[str, list[str]]) -> None:
         for source, source_settings in self.config.sources.items():
             ring = Ring.create(self.instance.source_ring(source), source_settings.ring)
             for destination, settings in self.config.destinations.items():
@@ -129,7 +140,7 @@ class Supervisor:
         for destination, settings in self.config.destinations.items():
             for partition in range(settings.partitions):
                 ring = Ring.create(self.instance.store_ring(destination, partition), settings.store.size)
-                for consumer in settings.consumers:
+                for consumer in consumers[destination]:
                     ring.add_reader(consumer)
                 ring.close()
 
@@ -145,7 +156,8 @@ class Supervisor:
     def _start(self, child: Child) -> None:
         child.process = subprocess.Popen(
             [sys.executable, "-m", "engine.process", child.role, child.name, str(child.number), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=os.getcwd(),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
         )  # fmt: skip
         child.started = time.monotonic()
         assert child.process.stdin is not None
@@ -185,7 +197,10 @@ class Supervisor:
         *lines, child.pending = (child.pending + data).split(b"\n")
         for line in lines:
             event = json.loads(line)
-            child.become(event["state"], event.get("error", ""))
+            if event["state"] == "failed":
+                child.last_words = event["error"]  # what becomes of it is decided when it is gone
+            else:
+                child.become(event["state"])
         if not data:
             self._selector.unregister(pipe)
             pipe.close()
@@ -196,7 +211,7 @@ class Supervisor:
         assert child.process is not None
         code = child.process.wait()
         child.process, child.pending = None, b""
-        reason = child.error if child.state == "failed" else _how_it_ended(code)
+        reason, child.last_words = child.last_words or _how_it_ended(code), ""
         if code == EXIT_REFUSED:
             child.become("failed", reason)
             log.error("%s: %s", child.title, reason)

@@ -15,6 +15,4 @@ class TableFilter:
 
     def wants(self, name: str) -> bool:
         """name: `schema.table`, as the binlog writes it."""
-        return any(regex.fullmatch(name) for regex in self._include) and not any(
-            regex.fullmatch(name) for regex in self._exclude
-        )
+        return any(regex.fullmatch(name) for regex in self._include) and not any(regex.fullmatch(name) for regex in self._exclude)

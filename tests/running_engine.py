@@ -42,7 +42,7 @@ class RunningEngine:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "engine", "run", str(self.config_path)], stdout=log, stderr=log,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
         self.wait_until(self._listens, START_S)
         return self
@@ -71,7 +71,10 @@ class RunningEngine:
 
     def stage(self, title: str) -> dict[str, Any]:
         """The stage `source shop`, `sink orders` or `server` as `status` shows it."""
-        return next(stage for stage in self.observe()["stages"] if stage["title"] == title)
+        seen = self.observe()["stages"]
+        found = [stage for stage in seen if stage["title"] == title]
+        assert found, f"{title} is not among {seen}; the log:\n{self.log}"
+        return found[0]
 
     def wait_until(self, condition: Any, timeout_s: float = 30.0) -> None:
         """Until the condition holds; fails with the engine's log if it ends, or never does."""

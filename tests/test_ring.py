@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import resource
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy
@@ -274,7 +277,8 @@ def test_what_is_not_one_whole_record_is_refused(ring: Ring, reader: Reader, byt
 
 
 def test_any_bytes_like_record_is_taken(ring: Ring, reader: Reader) -> None:
-    for kind in (bytes, bytearray, memoryview, lambda b: numpy.frombuffer(b, numpy.uint8)):
+    kinds: list[Any] = [bytes, bytearray, memoryview, lambda plain: numpy.frombuffer(plain, numpy.uint8)]
+    for kind in kinds:
         ring.try_put(kind(record(5, 200)))
     assert take_all(reader) == [5] * 4
     with pytest.raises(TypeError):
@@ -374,6 +378,20 @@ def test_a_role_of_a_live_process_is_refused_and_of_a_dead_one_taken_over(tmp_pa
     assert (other.writer_pid, reader.owner_pid) == (os.getpid(), os.getpid())
     assert other.try_put(record(3, 100)) == 200
     assert numbers(reader.view()) == [1, 3]
+
+
+def test_roles_change_hands_one_at_a_time(tmp_path: Path) -> None:
+    ring = Ring.create("r", MIN_RING_BYTES, directory=str(tmp_path))
+    reader = ring.add_reader("sink")
+    for change in (lambda: ring.add_reader("other"), ring.open_writer, reader.open, lambda: ring.drop_reader("sink")):
+        thread = threading.Thread(target=change)
+        with open(tmp_path / "r", "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # as another process in the middle of it
+            thread.start()
+            thread.join(0.02)
+            assert thread.is_alive(), "it didn't wait for the other"
+        thread.join(5)
+        assert not thread.is_alive()
 
 
 def test_a_slot_whose_reader_died_while_joining_is_used_again(tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_reader_that_joins_where_the_writer_overwrites_sees_what_it_joined_for
     ring.open_writer()
     reader = ring.add_reader("stays")
     reader.open()
-    joiner = start("join_at_the_edge", "joins", 20_000, size)
+    joiner = start("join_at_the_edge", "joins", 60_000, size)
     said: list[str] = []
     listener = threading.Thread(target=lambda: said.append(joiner.hear()))
     listener.start()

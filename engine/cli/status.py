@@ -61,20 +61,20 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             child["title"], f"[{_STYLES.get(child['state'], 'dim')}]{child['state']}[/]", str(child["pid"] or "-"),
             str(child["restarts"]), child["error"],
         )  # fmt: skip
-    sources = Table("source", "position", "rows", "rows/s", "binlog MB", "ring held", "behind")
+    sources = Table("source", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
     for name, source in seen["sources"].items():
         old = before["sources"].get(name) if before else None
         sources.add_row(
             name, source["position"], f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
-            f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["behind_s"]),
+            f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["last_change_s"]),
         )  # fmt: skip
-    consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "session")
+    consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "sessions")
     for key, consumer in seen["consumers"].items():
         old = before["consumers"].get(key) if before else None
         consumers.add_row(
             consumer["destination"], consumer["consumer"], str(consumer["partition"]), f"{consumer['rows_acked']:,}",
             _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
-            _size(consumer["unsent_bytes"]), "yes" if consumer["connected"] else "-",
+            _size(consumer["unsent_bytes"]), str(consumer["sessions"]),
         )  # fmt: skip
     return Group(stages, sources, consumers)
 
@@ -88,4 +88,4 @@ def _size(n: int) -> str:
 
 
 def _age(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds:.1f} s"
+    return "-" if seconds is None else f"{seconds:,.1f} s ago"

@@ -120,6 +120,7 @@ class Stream:
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:
             answered, batch = core.take_batch()
+            self._send()
             if answered:
                 if batch is not None:
                     batch._stream = self

@@ -9,9 +9,10 @@ null for an insert), so that the two line up row by row. Arrow knows no third st
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
-from engine.client.change import Change
+from engine.client.change import Change, Record
 from engine.errors import ConfigError, EngineError
 from engine.record import ABSENT
 from engine.schema import Column, TableSchema
@@ -82,13 +83,7 @@ def _table(schema: TableSchema, sparse: bool, changes: list[Change], image: str)
         rows = [record[11] or nothing for record in records]
     else:
         rows = [record[12] or record[11] for record in records]
-    columns = {
-        "_op": pa.array([change.op for change in changes], pa.string()),
-        "_ts": pa.array([record[5] for record in records], pa.timestamp("us", "UTC")),
-        "_source": pa.array([change.source for change in changes], pa.string()),
-        "_position": pa.array([change.position for change in changes], pa.string()),
-        "_gtid": pa.array([change.gtid for change in changes], pa.string()),
-    }
+    columns = _meta_columns(changes, records)
     for column, values in zip(schema.columns, zip(*rows, strict=True), strict=True):
         if sparse:
             values = tuple(None if value is ABSENT else value for value in values)
@@ -100,3 +95,22 @@ def _table(schema: TableSchema, sparse: bool, changes: list[Change], image: str)
                 table=schema.name, column=column.name, type=column.type, error=error,
             ) from None  # fmt: skip
     return pa.table(columns)
+
+
+def _meta_columns(changes: list[Change], records: list[Record]) -> dict[str, Any]:
+    """What is the same for a transaction is made once for it."""
+    sources: list[str] = []
+    positions: list[str] = []
+    gtids: list[str | None] = []
+    for _, run in groupby(zip(records, changes, strict=True), key=lambda pair: pair[0][6:8] + pair[0][3:4]):
+        same = [change for _, change in run]
+        sources += [same[0].source] * len(same)
+        positions += [same[0].position] * len(same)
+        gtids += [same[0].gtid] * len(same)
+    return {
+        "_op": pa.array([change.op for change in changes], pa.string()),
+        "_ts": pa.array([record[5] for record in records], pa.timestamp("us", "UTC")),
+        "_source": pa.array(sources, pa.string()),
+        "_position": pa.array(positions, pa.string()),
+        "_gtid": pa.array(gtids, pa.string()),
+    }

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.client.change import Change, ChangeReader, Item, Record, Row
+from engine.client.change import Change, ChangeReader, Item, Record, RowTuple
 from engine.schema import TableSchema
 from engine.wire import BatchHead
 
@@ -82,12 +82,16 @@ class Batch:
         """As iteration, with DDL and transaction marks or without, whatever `connect` was asked for."""
         return self._fork().read(self._records, ddl=ddl, transactions=transactions)
 
-    def rows(self) -> list[tuple[str, TableSchema, Row | None, Row | None]]:
-        """(op, table, before, after) of each change, rows as tuples in column order; about twice as fast as iteration.
+    def iter_rows(self) -> Iterator[RowTuple]:
+        """(op, table, before, after) of each change, rows as tuples in column order: faster than Change objects.
 
         A column that the row image doesn't hold is `engine.ABSENT`.
         """
         return self._fork().rows(self._records)
+
+    def rows(self) -> list[RowTuple]:
+        """All of `iter_rows` at once, which costs more: a list of new objects is memory that Python has to find."""
+        return list(self.iter_rows())
 
     def records(self) -> list[Record]:
         """All records with their 13 fields (docs/protocol.md, Record), heartbeats, schemas and fragments too."""

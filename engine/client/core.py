@@ -78,6 +78,7 @@ class ClientCore(Generic[BatchType]):
         self._reader = ChangeReader({})
         self._ready: deque[BatchType] = deque()  # received, not handed out
         self._credit = 0  # batches that the server may still send by itself
+        self._streaming = False  # has been iterated: credit is kept open
         self._asked = False  # a `get` waits for its answer
         self._empty = False  # the last `get` was answered with `empty`
         self._acks: dict[int, BatchType] = {}  # sent, not yet answered, by number
@@ -147,20 +148,19 @@ class ClientCore(Generic[BatchType]):
     # Asking.
 
     def next_batch(self) -> BatchType | None:
-        """The next batch of the stream, None until one has come; keeps `prefetch` batches on their way."""
+        """The next batch of the stream, None until one has come; keeps `prefetch` batches on their way from now on."""
+        self._streaming = self._prefetch > 0
         batch = self._pop()
         if batch is None and not self._prefetch:
             self.want_batch(PULL_WAIT_MS)
-        missing = self._prefetch - self._credit - len(self._ready)
-        if missing > 0 and not self._asked and self.state is State.OPEN:
-            self._output += wire.Credit(missing, **self._limits).pack()
-            self._credit += missing
+        self._top_up()
         return batch
 
     def want_batch(self, wait_ms: int, rows: int | None = None, bytes: int | None = None) -> None:
         """Ask for one batch (of so many rows and bytes at most), unless one is here or on its way already."""
         self.check()
         self._empty = False
+        self._top_up()
         if not self._ready and not self._credit and not self._asked:
             limits = {"rows": rows or self._limits["rows"], "bytes": bytes or self._limits["bytes"]}
             self._output += wire.Get(wait_ms, **limits).pack()
@@ -169,7 +169,14 @@ class ClientCore(Generic[BatchType]):
     def take_batch(self) -> tuple[bool, BatchType | None]:
         """(True, batch) once `want_batch` is answered, with None if the server had none; (False, None) until then."""
         batch = self._pop()
+        self._top_up()
         return batch is not None or self._empty, batch
+
+    def _top_up(self) -> None:
+        missing = self._prefetch - self._credit - len(self._ready)
+        if missing > 0 and self._streaming and not self._asked and self.state is State.OPEN:
+            self._output += wire.Credit(missing, **self._limits).pack()
+            self._credit += missing
 
     def _pop(self) -> BatchType | None:
         self.check()

@@ -74,7 +74,8 @@ class Stream:
     def get(self, wait_ms: int = 0, *, rows: int | None = None, bytes: int | None = None) -> Batch | None:
         """One batch, or None if there is none within `wait_ms`; of at most so many changes and bytes of records.
 
-        After the stream has been iterated, batches on their way come first, with the limits given to `connect`.
+        Once the stream has been iterated, batches are prefetched for `get` too, within the limits given to `connect`;
+        before that, each `get` is a round trip.
         Raises as iteration does.
         """
         core = self._core
@@ -83,6 +84,7 @@ class Stream:
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:
             answered, batch = core.take_batch()
+            self._send()
             if answered:
                 return None if batch is None else self._handed(batch)
             if core.asked:

@@ -104,6 +104,8 @@ cdef class Waker:
 
     def __cinit__(self):
         cdef void *header = NULL
+        cdef sigset_t all_signals, before
+        cdef int failed
         self.fd = -1
         self.kept = set()
         if posix_memalign(&header, 64, sizeof(ring_header_t)) != 0:
@@ -112,10 +114,6 @@ cdef class Waker:
         self.watch.rings[0].header = <ring_header_t *>header  # a ring in name only, to wake the thread by
         self.watch.n = 1
         pthread_mutex_init(&self.watch.mutex, NULL)
-
-    def __init__(self):
-        cdef sigset_t all_signals, before
-        cdef int failed
         self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self.watch.event_fd = self.fd
         sigfillset(&all_signals)

@@ -33,20 +33,20 @@ class AckKeeper:
         """Do it now.
 
         Raises:
-            MetaError: the positions can't be kept; nothing is freed or answered.
+            MetaError: the positions can't be kept; nothing is freed or answered, then or later.
         """
-        if self._dirty:
+        dirty, self._dirty = self._dirty, {}
+        answers, self._answers = self._answers, []
+        if dirty:
             self._meta.ack(
                 {
                     Place(*whose, source): identity
-                    for cursor, whose in self._dirty.items()
+                    for cursor, whose in dirty.items()
                     for source, identity in (cursor.unsaved or {}).items()
                 }
             )
-            for cursor in self._dirty:
+            for cursor in dirty:
                 cursor.settle()
-            self._dirty.clear()
-        answers, self._answers = self._answers, []
         for answer in answers:
             answer()
 

@@ -57,7 +57,7 @@ HELLO_S = 10.0  # from connecting to hello
 HALF_FRAME_S = 30.0  # for the rest of a frame that has begun
 SEND_S = 30.0  # without the peer taking a byte of what is sent
 HEARTBEAT_S = 5.0  # of silence
-LEAVE_S = 2.0  # for the peer to take the last answers
+LEAVE_S = 5.0  # for the peer to take the last answers
 PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
 MOST_OUTSTANDING = 1000  # batches
 MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
@@ -170,11 +170,9 @@ class Session:
             self._blame_ourselves(error)
         self._hub.work += handled
         if self.state in ("greeting", "open"):
-            if handled == MESSAGES_PER_TURN:
-                self._read(False)
+            self._read(handled < MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS)
+            if handled == MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS:
                 self._hub.loop.call_soon(self._work_through)
-            else:
-                self._read(len(self._outbox) < MOST_ANSWERS)
             self._expire_gets()
 
     def _handle(self, message: ClientMessage) -> None:

@@ -81,5 +81,3 @@ class TableTargets:
         if key >= len(self._targets):
             more = np.full(max(key + 1, 2 * len(self._targets)) - len(self._targets), UNKNOWN, np.uint16)
             self._targets = np.concatenate((self._targets, more))
-
-

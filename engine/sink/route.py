@@ -1,8 +1,8 @@
 """Where records go: from heads to the records each store of this sink takes.
 
-    targets            of every record its lane (number of a store of this sink), or NOWHERE
-    splits             updates whose key moves to another partition: a delete there, an insert here
-    select             per lane the indices of its records, with the begin and commit of every transaction it has a part in
+targets            of every record its lane (number of a store of this sink), or NOWHERE
+splits             updates whose key moves to another partition: a delete there, an insert here
+select             per lane the indices of its records, with the begin and commit of every transaction it has a part in
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ Indices = NDArray[np.int64]
 
 
 class Split(NamedTuple):
-    """An update whose old and new key lie in two partitions: record index, lanes (or NOWHERE) and key hashes."""
+    """An update whose old and new key lie in two partitions: index of the record, lanes (or NOWHERE) and key hashes."""
 
-    index: int
+    record: int
     old_lane: int
     new_lane: int
     old_hash: int
@@ -84,7 +84,7 @@ class KeyColumns:
             raise ConfigError(
                 "a row image lacks a column that its partition depends on",
                 table_key=int(heads.table[failed]), sequence=heads.start + int(heads.offset[failed]),
-                remedy="set binlog_row_image=FULL, keep the column among the first 128 KiB of the row, or use another partition_by",
+                remedy="set binlog_row_image=FULL and keep it in the first 128 KiB of a row, or change partition_by",
             )  # fmt: skip
         return out
 
@@ -143,7 +143,11 @@ class Router:
         for index in moved[heads.kind[moved + a] == Kind.FRAGMENT].tolist():
             self._warn_unsplit(int(heads.table[a + index]))
         moved = moved[heads.kind[moved + a] == Kind.UPDATE] + a
-        return lanes, self._splits(heads, a, lanes, moved, heads.key_hash[moved], self._primary.hash(heads, moved, new=True)), NOWHERE
+        return (
+            lanes,
+            self._splits(heads, a, lanes, moved, heads.key_hash[moved], self._primary.hash(heads, moved, new=True)),
+            NOWHERE,
+        )
 
     def _route_by_columns(
         self, heads: Heads, a: int, b: int, targets: NDArray[np.uint16], by_hash: NDArray[np.bool_], rest_lane: int
@@ -182,7 +186,9 @@ class Router:
         new_keys[rekeyed] = self._primary.hash(heads, moved[rekeyed], new=True)
         return [
             Split(*row)
-            for row in zip(moved.tolist(), lanes[moved - a].tolist(), new_lanes.tolist(), old_keys.tolist(), new_keys.tolist(), strict=True)
+            for row in zip(
+                moved.tolist(), lanes[moved - a].tolist(), new_lanes.tolist(), old_keys.tolist(), new_keys.tolist(), strict=True
+            )
         ]
 
     def _partitions_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -195,7 +201,9 @@ class Router:
     def _warn_unsplit(self, key: int) -> None:
         if key not in self._unsplit:
             self._unsplit.add(key)
-            log.warning("an update too large for one record changes its key; it stays whole in the old key's partition: table_key=%d", key)
+            log.warning(
+                "an update too large for one record changes its key; it stays whole in the old key's partition: table_key=%d", key
+            )
 
 
 def select(
@@ -215,9 +223,7 @@ def select(
     lanes[marks - a] = NOWHERE
     described = (kinds == Kind.DDL) | (kinds == Kind.SCHEMA)
     everywhere = [
-        index - a
-        for index, kind in zip(marks[described].tolist(), kinds[described].tolist(), strict=True)
-        if takes(index, kind)
+        index - a for index, kind in zip(marks[described].tolist(), kinds[described].tolist(), strict=True) if takes(index, kind)
     ]
     begins, commits = marks[kinds == Kind.BEGIN] - a, marks[kinds == Kind.COMMIT] - a
     before = int(heads.transaction[a]) - int(heads.kind[a] == Kind.BEGIN) if b > a else 0
@@ -232,10 +238,10 @@ def select(
     halves: list[list[tuple[int, Kind, int]]] = [[] for _ in range(number)]
     for split in splits:
         if split.old_lane != NOWHERE:
-            halves[split.old_lane].append((split.index, Kind.DELETE, split.old_hash))
+            halves[split.old_lane].append((split.record, Kind.DELETE, split.old_hash))
         if split.new_lane != NOWHERE:
-            halves[split.new_lane].append((split.index, Kind.INSERT, split.new_hash))
-            part[int(heads.transaction[split.index]) - before, split.new_lane] = True
+            halves[split.new_lane].append((split.record, Kind.INSERT, split.new_hash))
+            part[int(heads.transaction[split.record]) - before, split.new_lane] = True
     needs_begin = part[0] & ~np.array(is_open, np.bool_)
     part[0] |= is_open
     committed = heads.transaction[commits + a] - np.uint32(before)

@@ -159,6 +159,7 @@ cdef extern from "_apply.h" nogil:
         uint64_t first_offset
         uint8_t *post_header
         int described
+        int mariadb
         int checksum
         int have_event
         int type

@@ -7,7 +7,8 @@
 `advance` goes on until input ends, the ring is full or the budget is used up, and goes on from exactly there when called again.
 """
 
-from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
+cimport cython
+from cpython.buffer cimport PyBUF_WRITE
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, ENOMEM
@@ -17,13 +18,13 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from engine._ring cimport Ring
-from engine.source._rows cimport RowPlan, row_bound, row_error_text, row_image
+from engine.source._rows cimport row_bound, row_error_text, row_image
 
 import os
 
 from engine.errors import BinlogError, ConnectionLost, InternalError
 from engine.position import Identity, join_file_name
-from engine.source import crc, events
+from engine.source import crc, events, gtid, statements
 from engine.source.note import ResumePoint
 
 NEED_INPUT = DECODER_INPUT   # everything that is there has been read
@@ -35,6 +36,7 @@ cdef Py_ssize_t VERSIONS_KEPT = 4096  # table versions remembered by their TABLE
 cdef str MEMORY = "give the engine more memory"
 
 
+@cython.final
 cdef class KnownTable:
     """One version of one table, as the C side needs it."""
 
@@ -64,6 +66,7 @@ cdef uint8_t *copied(bytes data) except NULL:
     return copy
 
 
+@cython.final
 cdef class Decoder:
     """Reads one source's binlog and writes its records into a ring.
 
@@ -151,6 +154,7 @@ cdef class Decoder:
             Identity(place.file, place.start, place.event, place.row), d.resume_fragments, bool(begun))
 
     cdef int enter(self, str base, uint32_t file, uint64_t offset) except -1:
+        self.ring.check_writing()
         if base != self.base:
             number = self.number_of(base)
             if self.d.number and self.d.number != number:
@@ -233,6 +237,7 @@ cdef class Decoder:
             SourceError: the server sent an error packet.
         """
         cdef int code
+        self.ring.check_writing()
         while True:
             with nogil:
                 code = decoder_run(&self.d, budget_bytes)
@@ -250,6 +255,7 @@ cdef class Decoder:
 
     def heartbeat(self, uint64_t time_us):
         """Say how far the source has come. False: not now (a transaction is open in the ring, or the ring is full)."""
+        self.ring.check_writing()
         return bool(self.base and decoder_heartbeat(&self.d, time_us))
 
     # ---- events that Python handles ------------------------------------------------------------------------------
@@ -283,7 +289,7 @@ cdef class Decoder:
         cdef const uint8_t *raw = <const uint8_t *>body
         cdef KnownTable known = self.versions.get(body[id_bytes:])
         if known is None:
-            known = KnownTable(body[id_bytes:], self.tables.version(body, post_header, self._error))
+            known = KnownTable(body[id_bytes:], self.tables.version(body, post_header, bool(self.d.mariadb), self._error))
             if len(self.versions) >= VERSIONS_KEPT:
                 decoder_forget_tables(&self.d)
                 self.versions.clear()
@@ -295,8 +301,8 @@ cdef class Decoder:
         cdef uint8_t text[GTID_TEXT_BYTES]
         cdef uint32_t event = self.d.transaction.event
         cdef bytes packed
-        gtid = text[:transaction_gtid(&self.d.transaction, text)].decode() or None
-        packed = events.ddl_of_statement(body, self.d.post_header[EVENT_QUERY - 1], gtid, self._error)
+        name = text[:transaction_gtid(&self.d.transaction, text)].decode() or None
+        packed = statements.ddl_of_statement(body, self.d.post_header[EVENT_QUERY - 1], name, self._error)
         if packed is not None and not decoder_delivered(&self.d, event, 0):
             output_count(&self.d.out, COUNTER_DDL, 1)
             if decoder_put_packed(&self.d, RECORD_DDL, 0, event, <const uint8_t *>packed, len(packed), True) == DECODER_FAULT:
@@ -309,7 +315,7 @@ cdef class Decoder:
             decoder_close_transaction(&self.d)
 
     def _tagged_gtid(self, bytes body):
-        tagged = events.parse_tagged_gtid(body, self._error)
+        tagged = gtid.parse_tagged_gtid(body, self._error)
         text = tagged.text.encode()[:GTID_TEXT_BYTES - 2]
         decoder_open_transaction(&self.d, tagged.commit_time_us or decoder_event_time_us(&self.d))
         self.d.transaction.gtid_kind = GTID_TEXT

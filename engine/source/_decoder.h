@@ -91,6 +91,7 @@ typedef struct {
 
     uint8_t post_header[256]; /* bytes of each type's fixed part, from FORMAT_DESCRIPTION; index type - 1 */
     int described;         /* FORMAT_DESCRIPTION has been seen */
+    int mariadb;           /* it is a MariaDB's */
     int checksum;          /* events end in a CRC32 */
     int have_event;        /* checked, counted, not yet finished */
     int type;

@@ -88,7 +88,8 @@ cdef uint8_t *json_text(const uint8_t *at, uint64_t n, uint8_t *out, uint8_t *li
     return put_value(at[0], at + 1, at + n, out, limit, 0)
 
 
-cdef uint8_t *put_value(uint8_t kind, const uint8_t *at, const uint8_t *end, uint8_t *o, uint8_t *limit, int depth) noexcept nogil:
+cdef uint8_t *put_value(uint8_t kind, const uint8_t *at, const uint8_t *end, uint8_t *o, uint8_t *limit,
+                        int depth) noexcept nogil:
     """One value that begins at `at`; NULL where it is none or has no room."""
     cdef uint64_t n = 0
     if limit - o < NUMBER_ROOM and kind != STRING and kind > LARGE_ARRAY:

@@ -42,10 +42,10 @@ static inline int decoder_describe(decoder_t *d, const uint8_t *event, size_t si
         return decoder_failed(d, FAULT_DESCRIPTION, 0);
     const uint8_t *text = event + EVENT_HEADER_BYTES + 2;
     uint32_t version = description_server_version(text);
-    int mariadb = memmem(text, DESCRIPTION_VERSION_BYTES, "MariaDB", 7) != NULL;
+    d->mariadb = memmem(text, DESCRIPTION_VERSION_BYTES, "MariaDB", 7) != NULL;
     size_t lengths = size - fixed;
     d->checksum = 0;
-    if (version >= (mariadb ? CHECKSUMS_SINCE_MARIADB : CHECKSUMS_SINCE_MYSQL)) {
+    if (version >= (d->mariadb ? CHECKSUMS_SINCE_MARIADB : CHECKSUMS_SINCE_MYSQL)) {
         uint8_t algorithm = event[size - CHECKSUM_BYTES - 1];
         if (algorithm > 1) return decoder_failed(d, FAULT_DESCRIPTION, algorithm);
         d->checksum = algorithm;

@@ -14,7 +14,7 @@ import msgpack
 from engine.errors import BinlogError
 from engine.source import charsets
 from engine.source._json cimport json_text
-from engine.source.table_map import BLOBS, COMPRESSED, TEXTUAL, VARCHARS, Type
+from engine.source.table_map import BLOBS, COMPRESSED, TEXTUAL, Type
 
 cdef extern from "_image.h" nogil:
     ctypedef uint8_t *(*text_convert_t)(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept

@@ -33,7 +33,7 @@ static inline uint32_t copy_block(uint8_t *o, const uint8_t *at) {
 }
 
 /* Copies n bytes; says whether one of them is not ASCII. Reads up to `end`, writes up to TEXT_COPY - 1 bytes too many. */
-static inline uint32_t copy_ascii(uint8_t *o, const uint8_t *at, uint64_t n, const uint8_t *end) {
+HOT uint32_t copy_ascii(uint8_t *o, const uint8_t *at, uint64_t n, const uint8_t *end) {
     uint32_t high = 0;
     if ((uint64_t)(end - at) >= n + TEXT_COPY) {
         while (n > TEXT_COPY) {
@@ -234,7 +234,7 @@ static __attribute__((noinline)) uint8_t *put_converted(const column_plan_t *c, 
 }
 
 /* Where the string behind a length of `prefix` bytes begins; *n is its length. */
-static inline const uint8_t *string_at(unsigned prefix, const uint8_t *at, const uint8_t *end, uint64_t *n) {
+HOT const uint8_t *string_at(unsigned prefix, const uint8_t *at, const uint8_t *end, uint64_t *n) {
     if (end - at < (ptrdiff_t)prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     *n = prefix == 1 ? at[0] : prefix == 2 ? load_u16(at) : load_le(at, prefix);
     at += prefix;
@@ -243,7 +243,7 @@ static inline const uint8_t *string_at(unsigned prefix, const uint8_t *at, const
 }
 
 /* Up to 255 bytes: the header is chosen without a branch. */
-static inline const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+HOT const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(1, at, end, &n);
     if (ROW_FAILED(at)) return at;
@@ -257,12 +257,20 @@ static inline const uint8_t *value_text_short(const column_plan_t *c, const uint
     return at + n;
 }
 
-static inline const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
     if (ROW_FAILED(at)) return at;
-    uint8_t *text = put_str_head(*out, n);
-    if (copy_ascii(text, at, n, end)) *out = put_converted(c, at, n, *out);
+    uint8_t *text = *out;
+    if (__builtin_expect(n < 256, 1)) { /* as above, without a branch */
+        unsigned wide = n > 31;
+        text[0] = (uint8_t)(wide ? 0xd9 : 0xa0 | n);
+        text[1] = (uint8_t)n;
+        text += 1 + wide;
+    } else {
+        text = put_str_head(text, n);
+    }
+    if (__builtin_expect(copy_ascii(text, at, n, end) != 0, 0)) *out = put_converted(c, at, n, *out);
     else *out = text + n;
     return at + n;
 }
@@ -302,7 +310,7 @@ static inline const uint8_t *value_binary(const column_plan_t *c, const uint8_t 
 
 /* ---- labels ---- */
 
-static inline const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8_t *next, uint8_t **out) {
+HOT const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8_t *next, uint8_t **out) {
     if (index > c->count) return ROW_FAIL(ROW_ERROR_LABEL);
     const uint8_t *label = c->labels + c->label_at[index];
     uint32_t n = c->label_at[index + 1] - c->label_at[index];
@@ -312,7 +320,7 @@ static inline const uint8_t *put_label(const column_plan_t *c, uint32_t index, c
     return next;
 }
 
-static inline const uint8_t *value_enum1(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+HOT const uint8_t *value_enum1(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     if (end - at < 1) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     return put_label(c, at[0], at + 1, out);
 }

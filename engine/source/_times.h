@@ -16,22 +16,23 @@
 
 static const uint8_t FRACTION_BYTES[7] = {0, 1, 1, 2, 2, 3, 3};
 static const uint32_t FRACTION_UNIT_US[7] = {0, 10000, 10000, 100, 100, 1, 1};
+static const uint32_t FRACTION_MASK[7] = {0, 0xff, 0xff, 0xffff, 0xffff, 0xffffff, 0xffffff};
 
-static inline void put_date(uint8_t *o, unsigned year, unsigned month, unsigned day) { /* year < 10000, others < 100 */
+HOT void put_date(uint8_t *o, unsigned year, unsigned month, unsigned day) { /* year < 10000, others < 100 */
     put_pair(o, year / 100);
     put_pair(o + 2, year % 100);
     o[4] = '-'; put_pair(o + 5, month);
     o[7] = '-'; put_pair(o + 8, day);
 }
 
-static inline void put_clock(uint8_t *o, unsigned hour, unsigned minute, unsigned second) {
+HOT void put_clock(uint8_t *o, unsigned hour, unsigned minute, unsigned second) {
     put_pair(o, hour);
     o[2] = ':'; put_pair(o + 3, minute);
     o[5] = ':'; put_pair(o + 6, second);
 }
 
 /* `.` and `digits` digits, nothing for 0; stores 7 bytes. */
-static inline uint8_t *put_fraction(uint8_t *o, uint32_t microseconds, unsigned digits) {
+HOT uint8_t *put_fraction(uint8_t *o, uint32_t microseconds, unsigned digits) {
     o[0] = '.';
     put_pair(o + 1, microseconds / 10000);
     put_pair(o + 3, microseconds / 100 % 100);
@@ -41,7 +42,7 @@ static inline uint8_t *put_fraction(uint8_t *o, uint32_t microseconds, unsigned 
 
 /* The civil date of a day since 1970-01-01; Neri and Schneider, "Euclidean affine functions and applications to calendar
  * algorithms" (2022). */
-static inline void put_day(uint8_t *o, uint32_t day) {
+HOT void put_day(uint8_t *o, uint32_t day) {
     uint32_t n1 = 4 * (day + 719468) + 3, century = n1 / 146097, n2 = (n1 % 146097) | 3;
     uint64_t p2 = (uint64_t)2939745 * n2;
     uint32_t year_of_century = (uint32_t)(p2 >> 32), day_of_year = (uint32_t)p2 / 2939745 / 4;
@@ -50,9 +51,10 @@ static inline void put_day(uint8_t *o, uint32_t day) {
              (n3 & 0xffff) / 2141 + 1);
 }
 
-/* Microseconds of a fraction field, or more than 999999 where the bytes are none. */
-static inline uint32_t load_fraction(const uint8_t *at, unsigned digits) {
-    return (uint32_t)load_be(at, FRACTION_BYTES[digits]) * FRACTION_UNIT_US[digits];
+/* Microseconds of a fraction field that ends at `end`, at least 4 bytes behind where its column begins; more than 999999
+ * where the bytes are none. */
+HOT uint32_t load_fraction(const uint8_t *end, unsigned digits) {
+    return (__builtin_bswap32(load_u32(end - 4)) & FRACTION_MASK[digits]) * FRACTION_UNIT_US[digits];
 }
 
 static inline const uint8_t *value_date(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
@@ -68,7 +70,7 @@ static inline const uint8_t *value_date(const column_plan_t *c, const uint8_t *a
 }
 
 /* What DATETIME(0..6) packs, behind its head byte; NULL: not a date. */
-static inline uint8_t *datetime_text(uint8_t *o, uint64_t packed) {
+HOT uint8_t *datetime_text(uint8_t *o, uint64_t packed) {
     uint64_t day_and_above = packed >> 17;
     uint32_t clock = packed & 0x1ffff, months = (uint32_t)(day_and_above >> 5), year = months / 13;
     if (day_and_above >> 5 > 9999 * 13 + 12) return NULL;
@@ -78,11 +80,11 @@ static inline uint8_t *datetime_text(uint8_t *o, uint64_t packed) {
     return o + 19;
 }
 
-static inline const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+HOT const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 5 + FRACTION_BYTES[digits];
     if (end - at < (ptrdiff_t)bytes) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint64_t packed = ((uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]) - 0x8000000000ULL;
-    uint32_t microseconds = load_fraction(at + 5, digits);
+    uint32_t microseconds = load_fraction(at + bytes, digits);
     uint8_t *o = *out, *text_end = datetime_text(o + 1, packed);
     if (text_end == NULL || microseconds > 999999) return ROW_FAIL(ROW_ERROR_VALUE);
     text_end = put_fraction(text_end, microseconds, digits);
@@ -91,7 +93,7 @@ static inline const uint8_t *value_datetime(const column_plan_t *c, const uint8_
     return at + bytes;
 }
 
-static inline uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t microseconds, unsigned digits) {
+HOT uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t microseconds, unsigned digits) {
     uint8_t *text = o + 1, *text_end;
     if (seconds == 0 && microseconds == 0) {
         memcpy(text, "0000-00-00 00:00:00", 19);
@@ -106,10 +108,10 @@ static inline uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t micr
     return text_end;
 }
 
-static inline const uint8_t *value_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+HOT const uint8_t *value_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 4 + FRACTION_BYTES[digits];
     if (end - at < (ptrdiff_t)bytes) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + 4, digits);
+    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits);
     if (microseconds > 999999) return ROW_FAIL(ROW_ERROR_VALUE);
     *out = put_timestamp(*out, seconds, microseconds, digits);
     return at + bytes;

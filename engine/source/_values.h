@@ -2,9 +2,9 @@
  *
  * Numbers, decimals and times of a row image as msgpack: one small function per column type.
  *
- * Every function has the shape `value_*(column, at, end, &out)`: it reads the column at `at`, never past `end`, writes one msgpack
- * value at `*out`, moves `*out` behind it and returns where the next column begins, or ROW_FAIL(code). `out` has room for
- * the column's `bound` plus ROW_SLACK bytes, so a function may store whole words and let the next column overwrite the rest.
+ * Every function has the shape `value_*(column, at, end, &out)`: it reads the column at `at`, never past `end`, writes one
+ * msgpack value at `*out`, moves `*out` behind it and returns where the next column begins, or ROW_FAIL(code). `out` has room
+ * for the column's `bound` plus ROW_SLACK bytes, so a function may store whole words and let the next column overwrite the rest.
  *
  * The formats are MySQL's: "Data Type Storage Requirements" of its manual for what a type holds, my_time_packed_to_binary and
  * decimal2bin of its sources for the temporal types with fractions and for DECIMAL.
@@ -33,6 +33,7 @@ enum {
 #define ROW_FAILED(at) ((uintptr_t)(at) >= (uintptr_t)(intptr_t)ROW_ERROR_LAST)
 #define ROW_CODE(at) ((int)(intptr_t)(at))
 
+#define HOT static inline __attribute__((always_inline)) /* part of row_image's loop, for its registers and its constants */
 #define ROW_SLACK 64 /* bytes behind the bound that may be written to and then overwritten */
 
 typedef struct column_plan column_plan_t;
@@ -60,7 +61,7 @@ struct column_plan {
     uint32_t factor;
 };
 
-static const char DIGIT_PAIRS[200] =
+static const char DIGIT_PAIRS[201] =
     "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
     "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
 static const uint32_t POWERS[10] = {1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
@@ -89,7 +90,7 @@ static inline uint64_t load_be(const uint8_t *p, unsigned n) {
 /* ---- msgpack ---- */
 
 /* Shortest form. Stores 9 bytes, whatever the length. */
-static inline uint8_t *put_uint(uint8_t *o, uint64_t v) {
+HOT uint8_t *put_uint(uint8_t *o, uint64_t v) {
     static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3}; /* log2 of the bytes, by the highest byte in use */
     if (v < 128) { *o = (uint8_t)v; return o + 1; }
     unsigned k = CLASS[(63 - __builtin_clzll(v)) >> 3];
@@ -98,7 +99,7 @@ static inline uint8_t *put_uint(uint8_t *o, uint64_t v) {
     return o + 1 + (1u << k);
 }
 
-static inline uint8_t *put_int(uint8_t *o, int64_t v) {
+HOT uint8_t *put_int(uint8_t *o, int64_t v) {
     static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3};
     if (v >= 0) return put_uint(o, (uint64_t)v);
     if (v >= -32) { *o = (uint8_t)v; return o + 1; }
@@ -142,26 +143,42 @@ static inline void put_nine(uint8_t *o, uint32_t v) {
     put_pair(o + 5, low / 100);  put_pair(o + 7, low % 100);
 }
 
-/* How many digits v has; 1 for 0. */
-static inline unsigned digits_of(uint64_t v) {
-    static const uint64_t LIMIT[20] = {0, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000,
-        10000000000, 100000000000, 1000000000000, 10000000000000, 100000000000000, 1000000000000000, 10000000000000000,
-        100000000000000000, 1000000000000000000, 10000000000000000000u};
-    unsigned guess = (unsigned)((64 - __builtin_clzll(v | 1)) * 1233) >> 12; /* bits * log10(2), rounded down */
-    return guess + (v >= LIMIT[guess]);
+/* The eight digits of v < 10^8 as bytes 0..9, the first one lowest: halves, pairs, digits, each step for all at once. */
+HOT uint64_t eight_digits(uint32_t v) {
+    uint64_t w = v / 10000 | (uint64_t)(v % 10000) << 32;
+    uint64_t hundreds = (w * 10486 >> 20) & 0x0000007f0000007fULL;
+    w = hundreds | (w - 100 * hundreds) << 16;
+    uint64_t tens = (w * 103 >> 10) & 0x000f000f000f000fULL;
+    return tens | (w - 10 * tens) << 8;
+}
+#define EIGHT_ZEROS 0x3030303030303030ULL
+
+/* Digits without leading zeros, at least one. Stores up to 7 bytes more. */
+HOT uint8_t *put_eight(uint8_t *o, uint32_t v) {
+    uint64_t digits = eight_digits(v);
+    unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 56) >> 3;
+    store_u64(o, (digits | EIGHT_ZEROS) >> (8 * zeros));
+    return o + 8 - zeros;
 }
 
-static inline uint8_t *put_decimal(uint8_t *o, uint64_t v) {
-    unsigned n = digits_of(v), i = n;
-    for (; i >= 2; i -= 2) { put_pair(o + i - 2, (unsigned)(v % 100)); v /= 100; }
-    if (i) o[0] = (uint8_t)('0' + v);
-    return o + n;
+HOT uint8_t *put_decimal(uint8_t *o, uint64_t v) {
+    if (v < 100000000) return put_eight(o, (uint32_t)v);
+    uint64_t high = v / 100000000;
+    if (high < 100000000) {
+        o = put_eight(o, (uint32_t)high);
+    } else {
+        o = put_eight(o, (uint32_t)(high / 100000000));
+        store_u64(o, eight_digits((uint32_t)(high % 100000000)) | EIGHT_ZEROS);
+        o += 8;
+    }
+    store_u64(o, eight_digits((uint32_t)(v % 100000000)) | EIGHT_ZEROS);
+    return o + 8;
 }
 
 /* ---- integers ---- */
 
 #define VALUE_INTEGER(NAME, BYTES, PUT, EXPRESSION)                                                                     \
-    static inline const uint8_t *NAME(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {  \
+    HOT const uint8_t *NAME(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {             \
         (void)c;                                                                                                        \
         if (end - at < BYTES) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                                     \
         *out = PUT(*out, EXPRESSION);                                                                                   \
@@ -206,25 +223,29 @@ static inline const uint8_t *value_double(const column_plan_t *c, const uint8_t 
     return at + 8;
 }
 
-/* ---- DECIMAL: groups of nine digits in 4 bytes, shorter groups at both ends in fewer; first bit flipped, all if negative ---- */
+/* ---- DECIMAL: nine digits in 4 bytes, shorter groups at both ends in fewer; first bit flipped, all bits if negative ---- */
 
-/* Up to 18 digits before the dot and 9 behind it: the text has at most 29 characters, its header 1 byte. */
-static inline const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
-                                                 uint8_t **out) {
-    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    unsigned lead_bytes = GROUP_BYTES[c->lead], tail_bytes = GROUP_BYTES[c->tail];
+/* Less than 18 digits before the dot and 9 behind it: the text has at most 28 characters, its header 1 byte. */
+HOT const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    uint8_t place[16];
     const uint8_t *next = at + c->prefix;
-    uint64_t flip = at[0] & 0x80 ? 0 : UINT64_MAX, first = 0x80;
+    if (__builtin_expect(end - at < 12, 0)) { /* four bytes are loaded for each of the three parts */
+        if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+        memset(place, 0, sizeof place);
+        memcpy(place, at, c->prefix);
+        at = place;
+    }
+    unsigned lead_bits = 8 * GROUP_BYTES[c->lead], tail_bits = 8 * GROUP_BYTES[c->tail];
+    uint32_t flip = at[0] & 0x80 ? 0 : UINT32_MAX, first = 0x80000000u;
     uint64_t whole = 0;
-    if (lead_bytes) {
-        whole = load_be(at, lead_bytes) ^ (first << (8 * lead_bytes - 8));
-        whole = (whole ^ flip) & (UINT32_MAX >> (32 - 8 * lead_bytes));
+    if (lead_bits) {
+        whole = (uint32_t)(__builtin_bswap32(load_u32(at)) ^ first ^ flip) >> (32 - lead_bits);
         if (whole >= POWERS[c->lead]) return ROW_FAIL(ROW_ERROR_VALUE);
-        at += lead_bytes;
+        at += lead_bits >> 3;
         first = 0;
     }
     if (c->groups) {
-        uint32_t group = (uint32_t)((__builtin_bswap32(load_u32(at)) ^ (first << 24)) ^ flip);
+        uint32_t group = __builtin_bswap32(load_u32(at)) ^ first ^ flip;
         if (group > 999999999) return ROW_FAIL(ROW_ERROR_VALUE);
         whole = whole * 1000000000 + group;
         at += 4;
@@ -234,12 +255,11 @@ static inline const uint8_t *value_decimal_short(const column_plan_t *c, const u
     *o = '-';
     o += flip & 1;
     o = put_decimal(o, whole);
-    if (tail_bytes) {
-        uint64_t tail = load_be(at, tail_bytes) ^ (first << (8 * tail_bytes - 8));
-        tail = (tail ^ flip) & (UINT32_MAX >> (32 - 8 * tail_bytes));
+    if (tail_bits) {
+        uint32_t tail = (uint32_t)(__builtin_bswap32(load_u32(at)) ^ first ^ flip) >> (32 - tail_bits);
         if (tail >= POWERS[c->tail]) return ROW_FAIL(ROW_ERROR_VALUE);
         *o++ = '.';
-        put_padded(o, (uint32_t)tail, c->tail);
+        store_u64(o, (eight_digits(tail) | EIGHT_ZEROS) >> (64 - 8 * c->tail)); /* 1 to 8 digits */
         o += c->tail;
     }
     **out = (uint8_t)(0xa0 | (o - text));
@@ -247,7 +267,8 @@ static inline const uint8_t *value_decimal_short(const column_plan_t *c, const u
     return next;
 }
 
-/* Any DECIMAL: at most 65 digits, a dot, a sign and a zero. Writes at most 68 characters; NULL: not a decimal. */
+/* Any DECIMAL: at most 65 digits, a dot, a sign and a zero. Writes at most 68 characters, and stores up
+ * to 7 bytes more; NULL: not a decimal. */
 static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned groups, unsigned fraction_groups, unsigned tail,
                                     uint8_t *o) {
     uint8_t bytes[32]; /* DECIMAL(65, 30) has 30 */
@@ -290,7 +311,7 @@ static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned g
 
 static inline const uint8_t *value_decimal(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint8_t text[80], *text_end = decimal_text(at, c->lead, c->groups, c->fraction_groups, c->tail, text);
+    uint8_t text[96], *text_end = decimal_text(at, c->lead, c->groups, c->fraction_groups, c->tail, text);
     if (text_end == NULL) return ROW_FAIL(ROW_ERROR_VALUE);
     uint8_t *o = put_str_head(*out, (uint64_t)(text_end - text));
     memcpy(o, text, (size_t)(text_end - text));

@@ -60,7 +60,14 @@ COLLATIONS = {
     "utf8mb3": "33,76,83,192-215,223,576-578,1057,1107,1216,1238,2048-2215,2232-2247",
     "utf8mb4": "45-46,224-247,255-323,608-610,1069-1070,1248,1270,2304-2471,2488-2503",
 }
-PYTHON_CODECS = {"utf8mb3": "utf-8", "utf8mb4": "utf-8", "ucs2": "utf-16-be", "utf16": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32-be"}
+PYTHON_CODECS = {
+    "utf8mb3": "utf-8",
+    "utf8mb4": "utf-8",
+    "ucs2": "utf-16-be",
+    "utf16": "utf-16-be",
+    "utf16le": "utf-16-le",
+    "utf32": "utf-32-be",
+}
 CHARACTER_BYTES = {
     "utf8mb4": 4, "utf8mb3": 3, "utf16": 4, "utf16le": 4, "utf32": 4, "ucs2": 2, "gb18030": 4, "ujis": 3, "eucjpms": 3,
     "big5": 2, "cp932": 2, "euckr": 2, "gb2312": 2, "gbk": 2, "sjis": 2,
@@ -108,7 +115,9 @@ def charset_of_collation(collation: int) -> str:
     name = _collation_names().get(collation)
     if name is None:
         raise BinlogError(
-            "collation is not known", collation=collation, remedy="convert the column to a collation of MySQL 9.7 or MariaDB 10.11"
+            "collation is not known",
+            collation=collation,
+            remedy="convert the column to a collation of MySQL 9.7 or MariaDB 10.11",
         )
     return name
 

@@ -9,12 +9,7 @@ import zstandard
 
 from engine.errors import BinlogError, ConfigError, ServerSetupError, SourceError
 from engine.position import split_file_name
-from engine.source.gtid import parse_tagged_gtid
 from engine.source.server_errors import dump_error
-from engine.source.statements import ddl_of_statement
-
-__all__ = ["DAMAGED", "FAULTS", "ZstdError", "ddl_of_statement", "error_packet", "not_understood", "open_payload", "parse_rotate", "parse_tagged_gtid",
-           "type_name"]  # fmt: skip
 
 ZstdError = zstandard.ZstdError
 Fail = Callable[..., SourceError]

@@ -6,7 +6,7 @@ import select
 
 from engine.config import SourceConfig
 from engine.errors import ConnectionLost, PositionError
-from engine.position import parse_start, split_file_name
+from engine.position import join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
@@ -26,8 +26,8 @@ class LiveFeed:
         self._fd = -1
         self._server_uuid = ""
 
-    def open(self, base: str, number: int, offset: int, *, file: str = "") -> None:
-        """Dump from an offset of the file `file`; base "": from the config's start.
+    def open(self, base: str, number: int, offset: int) -> None:
+        """Dump from an offset of this file; base "": from the config's start.
 
         Raises:
             ConnectionLost: no server there now. ServerSetupError, PositionError: it can't serve us from there.
@@ -37,7 +37,7 @@ class LiveFeed:
         self._check_same_server(facts.server_uuid)
         checksum = facts.checksum == "CRC32"
         if base:
-            position = DumpPosition(file, offset)
+            position = DumpPosition(join_file_name(base, number), offset)
         else:
             position = self._connection.resolve_start(parse_start(self._config.start))
             if position.gtid is None:

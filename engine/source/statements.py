@@ -168,9 +168,7 @@ def _affected(verb: str, what: str, rest: list[_Token], at: int, statement: Stat
     return found
 
 
-def _names(
-    rest: list[_Token], at: int, statement: Statement, *, several: bool, pairs: bool = False
-) -> list[tuple[str, str]]:
+def _names(rest: list[_Token], at: int, statement: Statement, *, several: bool, pairs: bool = False) -> list[tuple[str, str]]:
     """Table names from `at` on: one, a list with commas, or (pairs) `a TO b, c TO d`."""
     found: list[tuple[str, str]] = []
     while at < len(rest):
@@ -194,9 +192,7 @@ _ROW_FORMAT = "SET GLOBAL binlog_format=ROW on the server, and reconnect its cli
 _NO_XA = "XA transactions are not read yet: end them, and start the source after them"
 
 
-def ddl_of_statement(
-    body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception]
-) -> bytes | None:
+def ddl_of_statement(body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception]) -> bytes | None:
     """The packed `after` of a ddl record (docs/protocol.md), or None for a statement that is none.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from engine.errors import EngineError, SourceError
 from engine.source._rows import RowPlan
@@ -30,8 +30,8 @@ class TableVersions:
         self._wants = wants
         self._key_of = key_of
 
-    def version(self, body: bytes, post_header_bytes: int, fail: Callable[..., SourceError]) -> TableVersion:
-        """body: the event without header and checksum; `fail` makes an error with file, offset and event.
+    def version(self, body: bytes, post_header_bytes: int, mariadb: bool, fail: Callable[..., SourceError]) -> TableVersion:
+        """body: the event without header and checksum; mariadb: whose it is; `fail` makes an error with file, offset and event.
 
         Raises:
             BinlogError, ServerSetupError: the map can't be read, or doesn't name the columns (binlog_row_metadata).
@@ -40,7 +40,7 @@ class TableVersions:
         if not self._wants(name):
             return TableVersion(name)
         try:
-            table_map = parse_table_map(body, post_header_bytes)
+            table_map = parse_table_map(body, post_header_bytes, mariadb)
             schema = table_schema(self._source, table_map)
             plan = RowPlan(schema, table_map)
         except EngineError as error:

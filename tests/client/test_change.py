@@ -91,7 +91,7 @@ def test_a_column_that_is_not_in_the_row_image_is_left_out_and_null_is_not():
 
 
 def test_rows_gives_tuples_with_the_absent_marked():
-    rows = reader().rows(streams.schema_record() + streams.insert(1) + streams.minimal_update(2) + streams.ddl())
+    rows = list(reader().rows(streams.schema_record() + streams.insert(1) + streams.minimal_update(2) + streams.ddl()))
     assert rows[0] == ("insert", streams.ORDERS, None, tuple(streams.row(1)))
     op, table, before, after = rows[1]
     assert (op, table) == ("update", streams.ORDERS)
@@ -214,7 +214,7 @@ def test_bytes_that_end_inside_a_record_are_an_error(cut):
     with pytest.raises(ProtocolError):
         read(streams.insert(1), streams.insert(2)[:-cut])
     with pytest.raises(ProtocolError):
-        reader().rows(streams.schema_record() + streams.insert(2)[:-cut])
+        list(reader().rows(streams.schema_record() + streams.insert(2)[:-cut]))
     with pytest.raises(ProtocolError):
         list(reader().raw(streams.insert(2)[:-cut]))
 

@@ -130,6 +130,19 @@ def test_streaming_after_an_unanswered_get_waits_for_its_answer():
     assert sent(core) == [wire.Credit(2)]
 
 
+def test_a_get_after_streaming_keeps_the_credit_open():
+    core = opened(prefetch=1)
+    core.next_batch()
+    give_batches(core, TWO[:1])
+    core.next_batch()
+    give_batches(core, TWO[1:], first=2)
+    sent(core)
+    core.want_batch(0)
+    assert sent(core) == []
+    answered, batch = core.take_batch()
+    assert (answered, ids(batch), sent(core)) == (True, [3], [wire.Credit(1)])
+
+
 def test_without_prefetch_each_batch_is_asked_for_when_it_is_wanted():
     core = opened(prefetch=0, batch_rows=5)
     assert core.next_batch() is None

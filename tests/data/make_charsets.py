@@ -1,4 +1,4 @@
-"""`python -m tests.data.make_charsets`: asks both servers for every code of every character set, writes engine/source/charsets.bin.
+"""`python -m tests.data.make_charsets`: makes engine/source/charsets.bin from what both servers answer for every code.
 
 It is run by hand when a server gets a new set; tests/source/test_charsets.py compares the file with the servers.
 """
@@ -17,11 +17,11 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.mysql import MySQL
 
 TARGET = Path(__file__).parents[2] / "engine/source/charsets.bin"
-SINGLE = (
-    "armscii8 ascii cp1250 cp1251 cp1256 cp1257 cp850 cp852 cp866 dec8 geostd8 greek hebrew hp8 keybcs2 koi8r koi8u latin1 latin2"
-    " latin5 latin7 macce macroman swe7 tis620"
-).split()
-DOUBLE = "big5 cp932 eucjpms euckr gb18030 gb2312 gbk sjis ujis".split()
+SINGLE = [
+    "armscii8", "ascii", "cp1250", "cp1251", "cp1256", "cp1257", "cp850", "cp852", "cp866", "dec8", "geostd8", "greek", "hebrew",
+    "hp8", "keybcs2", "koi8r", "koi8u", "latin1", "latin2", "latin5", "latin7", "macce", "macroman", "swe7", "tis620",
+]  # fmt: skip
+DOUBLE = ["big5", "cp932", "eucjpms", "euckr", "gb18030", "gb2312", "gbk", "sjis", "ujis"]
 TRIPLE = ("eucjpms", "ujis")
 
 # The codes of each form, as an SQL expression of n, and how many.

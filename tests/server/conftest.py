@@ -92,6 +92,9 @@ class Engine:
         assert self.stage is not None
         peer = Peer(next(a for a in self.stage.addresses if isinstance(a, str) == (over == "unix")))
         self.peers.append(peer)
+        if self._thread is not None:  # the second call comes after the accept
+            self.call(lambda: None)
+            self.call(lambda: None)
         return peer
 
     def consumer(self, destination: str = "orders", consumer: str = "default", **keys) -> Peer:

@@ -151,7 +151,10 @@ def test_a_transaction_larger_than_both_rings_is_begun_before_its_end_is_there(m
     cuts=st.lists(st.integers(1, 12), min_size=3, max_size=3), restarts=st.booleans(),
 )  # fmt: skip
 def test_each_source_keeps_its_order_in_every_partition(one, two, three, order, partitions, cuts, restarts):
-    rig, origins = Rig(sources=3, order=order, partitions=partitions, merge_wait_s=1000, source_bytes=16 << 20), [Origin(i) for i in range(3)]
+    rig, origins = (
+        Rig(sources=3, order=order, partitions=partitions, merge_wait_s=1000, source_bytes=16 << 20),
+        [Origin(i) for i in range(3)],
+    )
     try:
         made = [make_records(origin, stream) for origin, stream in zip(origins, (one, two, three), strict=True)]
         rig.schemas = {key: schema.pack() for origin in origins for key, schema in origin.schemas.items()}

@@ -81,7 +81,12 @@ def test_death_at_any_publish_loses_nothing_and_repeats_nothing(stream, destinat
 
 def test_fragments_that_a_dead_sink_had_not_put_yet_follow_those_it_had(make_rig):
     rig, origin = make_rig(source_bytes=16 << 20), Origin()
-    records = [origin.table(1, make_table("shop.orders")), origin.begin(), origin.insert(1, [1, 2, "x" * 3_000_000]), origin.commit()]
+    records = [
+        origin.table(1, make_table("shop.orders")),
+        origin.begin(),
+        origin.insert(1, [1, 2, "x" * 3_000_000]),
+        origin.commit(),
+    ]
     rig.schemas = {1: make_table("shop.orders").pack()}
     rig.put(*records)
     for _ in range(8):  # the store holds a third of the row

@@ -23,7 +23,9 @@ TABLES = {
 rows = st.tuples(st.integers(0, 30), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2))
 changes = st.tuples(st.sampled_from(["insert", "update", "delete", "large"]), st.sampled_from([1, 2, 3, 4]), rows, rows)
 transactions = st.lists(changes, max_size=6)
-streams = st.lists(st.one_of(transactions, st.sampled_from(["ddl shop.orders", "ddl audit.log", "ddl", "heartbeat"])), max_size=25)
+streams = st.lists(
+    st.one_of(transactions, st.sampled_from(["ddl shop.orders", "ddl audit.log", "ddl", "heartbeat"])), max_size=25
+)
 destinations = st.fixed_dictionaries(
     {
         "include": st.sampled_from([[".*"], [r"shop\..*"], [r"shop\.orders", r"audit\..*"]]),
@@ -49,7 +51,7 @@ def make_records(origin: Origin, stream: list) -> list[bytes]:
                 width = len(TABLES[key].columns)
                 before, after = list(old[:width]), list(new[:width])
                 if op == "large":  # in one of its columns that is in no key
-                    records.append(origin.insert(key, before + ["x" * 300_000]))
+                    records.append(origin.insert(key, [*before, "x" * 300_000]))
                 elif op == "update":
                     records.append(origin.update(key, before, after))
                 else:
@@ -72,7 +74,9 @@ def feed(rig: Rig, records: list[bytes], sizes: list[int], *stages) -> None:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
-@given(stream=streams, destination=destinations, sinks=st.integers(1, 3), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4))
+@given(
+    stream=streams, destination=destinations, sinks=st.integers(1, 3), sizes=st.lists(st.integers(1, 40), min_size=1, max_size=4)
+)
 def test_every_partition_gets_what_the_plain_routing_says(stream, destination, sinks, sizes):
     rig, origin = Rig(sinks=min(sinks, destination["partitions"]), source_bytes=4 << 20, **destination), Origin()
     try:
@@ -116,8 +120,10 @@ def one_record():
 def hash_of(heads: Heads, columns: list[int], new: bool = False) -> tuple[int, int]:
     out = np.zeros(1, np.uint64)
     table = TABLES[1]
-    arrays = np.array([table_seed(table.schema, table.table)], np.uint64), np.zeros(1, np.int32), np.array([len(columns)], np.int32)
-    failed = heads.hash_rows(np.zeros(1, np.int64), new, *arrays, np.array([*columns, 0], np.int32), out)
+    seed, number = np.array([table_seed(table.schema, table.table)], np.uint64), np.array([len(columns)], np.int32)
+    failed = heads.hash_rows(
+        np.zeros(1, np.int64), new, seed, np.zeros(1, np.int32), number, np.array([*columns, 0], np.int32), out
+    )
     return failed, int(out[0])
 
 

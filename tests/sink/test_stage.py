@@ -5,10 +5,15 @@ import time
 
 import pytest
 
+from engine.config import Config
 from engine.counters import SinkCounter
 from engine.errors import ConfigError, MetaError
+from engine.instance import Instance
 from engine.record import ABSENT, SPLIT, Kind
+from engine.ring import Ring
 from engine.sink.lane import HEARTBEAT_NS
+from engine.sink.stage import build
+from engine.stage import step
 from tests.sink.rig import Origin, expected, key_hash, make_table
 
 ORDERS, ITEMS = make_table("shop.orders"), make_table("shop.items", "id order_id", (0, 1))
@@ -105,7 +110,8 @@ def test_a_key_column_that_the_after_image_lacks_is_taken_from_before(make_rig):
     rig, origin = make_rig(partitions=64), Origin()
     origin.schemas = {1: ITEMS}
     rig.schemas = {1: ITEMS.pack()}
-    record = origin.record(Kind.UPDATE, table=1, flags=1, before=[7, 8], after=[ABSENT, 9], key_hash=key_hash(ITEMS, [7, 8], [0, 1]))
+    old = key_hash(ITEMS, [7, 8], [0, 1])
+    record = origin.record(Kind.UPDATE, table=1, flags=1, before=[7, 8], after=[ABSENT, 9], key_hash=old)
     rig.put(origin.begin(), record, origin.commit())
     rig.run(rig.sink())
     new = key_hash(ITEMS, [7, 9], [0, 1])
@@ -152,7 +158,8 @@ def test_fragments_stay_together(make_rig, partition_by):
     records = [origin.table(1, ORDERS)]
     rig.put(records[0])
     for i in range(6):
-        transaction = [origin.begin(), origin.insert(1, [i, i, "x" * 400_000]), origin.insert(1, [i + 50, i, "y"]), origin.commit()]
+        transaction = [origin.begin(), origin.insert(1, [i, i, "x" * 400_000])]
+        transaction += [origin.insert(1, [i + 50, i, "y"]), origin.commit()]
         for record in transaction:
             rig.put(record)
             rig.run(sink)
@@ -201,3 +208,31 @@ def test_an_idle_partition_hears_of_progress_once_a_second_but_never_inside_a_tr
     rig.put(origin.commit())
     rig.run(sink, now_ns=30 * second)
     assert kinds(rig.got(heartbeats=True))[4:] == ["commit"], "the commit tells it already"
+
+
+def test_build_finds_rings_readers_and_meta_by_the_names_of_the_instance(tmp_path):
+    config = Config.model_validate(
+        {
+            "server": {"data_dir": str(tmp_path)},
+            "sources": {"shop": {"files": ["binlog.*"]}},
+            "destinations": {"orders": {"partitions": 3, "sinks": 2}},
+        }
+    )
+    instance, origin = Instance(tmp_path), Origin()
+    rings = [Ring.create(instance.source_ring("shop"), 1 << 20)]
+    rings += [Ring.create(instance.store_ring("orders", p), 1 << 20) for p in range(3)]
+    stage = None
+    try:
+        rings[0].open_writer()
+        rings[0].add_reader(instance.sink_reader("orders", 1))
+        rings[0].try_put(origin.ddl())
+        stage = build(config, "orders", 1, instance)
+        stage.on_start()
+        assert (stage.role_name, step(stage) > 0) == ("sink orders #1", True)
+        assert [ring.put > 0 for ring in rings[1:]] == [False, True, False]
+    finally:
+        if stage:
+            stage.on_close()
+        for ring in rings:
+            ring.close()
+            Ring.unlink(ring.name)

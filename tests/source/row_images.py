@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
+from engine.source._rows import RowPlan
 
 from engine.schema import TableSchema
-from engine.source._rows import RowPlan
 from engine.source.table_map import TableMap, parse_table_map, table_schema
 from tests.servers.database import Database
 
@@ -59,9 +59,7 @@ def inserted(server: Database, schema: str) -> dict[str, list[Images]]:
     return found
 
 
-def decoded(
-    images: list[Images], types: dict[str, str] | None = None, schema: TableSchema | None = None
-) -> list[dict[str, Any]]:
+def decoded(images: list[Images], types: dict[str, str] | None = None, schema: TableSchema | None = None) -> list[dict[str, Any]]:
     """All rows as dicts. `types` replaces the types of columns that only a schema tells: {"u": "uuid"}."""
     rows = []
     for event in images:

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgpack
 import pytest
+from engine.source._rows import RowPlan
 
 from engine.errors import BinlogError
 from engine.schema import Column, TableSchema
 from engine.source.charsets import COLLATIONS, charset_of_collation, decode_text, max_character_bytes
-from engine.source._rows import RowPlan
 from engine.source.table_map import MapColumn, TableMap, Type
 from tests.data.make_charsets import DOUBLE, SINGLE, codes, forms
 from tests.servers.database import Database

@@ -7,14 +7,25 @@ import random
 from typing import Any
 
 import pytest
+from engine.source._rows import RowPlan
 
 from engine.errors import BinlogError
-from engine.source._rows import RowPlan
+from engine.source.table_map import table_schema
 from tests.source.row_images import Images, decoded, inserted
 
 NUMBERS = [0, -1, 1, 32767, 32768, -32768, -32769, 65535, 65536, 2**31, -(2**31), 2**32, 2**53, 2**63 - 1, -(2**63), 2**64 - 1]
 DOUBLES = [0.5, -0.0, 1e22, 1e-7, 1.7976931348623157e308, 5e-324, 0.1, 123456789.125, 1 / 3, 1e15, 1e16, 12345678901234567.0]
-STRINGS = ["", "a", 'quote " backslash \\ slash /', "".join(map(chr, range(1, 33))), "\0", "\x7f", "é日本😀", "x" * 127, "y" * 128]
+STRINGS = [
+    "",
+    "a",
+    'quote " backslash \\ slash /',
+    "".join(map(chr, range(1, 33))),
+    "\0",
+    "\x7f",
+    "é日本😀",
+    "x" * 127,
+    "y" * 128,
+]
 STRINGS += ["z" * 20000, "tab\tin the middle of a longer string, and\nnewlines"]
 DOCUMENTS: list[Any] = [
     None, True, False, *NUMBERS, *DOUBLES, *STRINGS, [], {}, [[]], [{}], {"": ""}, {"a": None, "b": True, "aa": [False]},
@@ -114,11 +125,9 @@ def documents(mysql: Any, unique_schema: str) -> list[Images]:
 
 
 def test_damaged_documents_give_text_or_an_error_that_names_the_column(documents: list[Images]) -> None:
-    from engine.source.table_map import table_schema
-
     draw = random.Random(3)
     plan = RowPlan(table_schema("test", documents[0].table_map), documents[0].table_map)
-    errors = 0
+    columns = []
     for event in documents:
         for _ in range(3000):
             damaged = bytearray(event.source)
@@ -127,15 +136,13 @@ def test_damaged_documents_give_text_or_an_error_that_names_the_column(documents
             try:
                 plan.images(bytes(damaged))
             except BinlogError as error:
-                errors += 1
-                assert error.facts["column"] in ("id", "j", "NULL bits")
-    assert errors > 1000
+                columns.append(error.facts["column"])
+    assert len(columns) > 1000
+    assert set(columns) <= {"id", "j", "NULL bits"}
 
 
 def test_a_document_that_uses_one_value_many_times_cannot_grow_without_end(documents: list[Images]) -> None:
     """A few bytes could stand for gigabytes if entries share what they point to; no server writes that."""
-    from engine.source.table_map import table_schema
-
     plan = RowPlan(table_schema("test", documents[0].table_map), documents[0].table_map)
     count, width = 1000, 3
     text = b"\xe8\x07" + b"x" * 1000
@@ -148,8 +155,6 @@ def test_a_document_that_uses_one_value_many_times_cannot_grow_without_end(docum
 
 
 def test_a_document_deeper_than_the_server_allows_is_an_error(documents: list[Images]) -> None:
-    from engine.source.table_map import table_schema
-
     plan = RowPlan(table_schema("test", documents[0].table_map), documents[0].table_map)
     document = b""
     for _ in range(101):

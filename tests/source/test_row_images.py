@@ -12,14 +12,14 @@ from typing import Any
 
 import msgpack
 import pytest
+from engine.source._rows import RowPlan
 
 from engine.errors import BinlogError
 from engine.record import ABSENT
 from engine.schema import Column, TableSchema
-from engine.source._rows import RowPlan
-from engine.source.table_map import MapColumn, TableMap, Type, table_schema
+from engine.source.table_map import MapColumn, TableMap, Type, parse_table_map, table_schema
 from tests.servers.database import Database
-from tests.source.row_images import decoded, inserted
+from tests.source.row_images import TABLE_MAP, decoded, events, inserted
 
 INT = MapColumn(Type.LONG)
 TEXT = MapColumn(Type.VARCHAR, length=200)
@@ -70,9 +70,6 @@ def test_a_table_of_a_thousand_columns_is_read(server: Database, unique_schema: 
 
 
 def _last_map(server: Database, schema: str) -> TableMap:
-    from engine.source.table_map import parse_table_map
-    from tests.source.row_images import TABLE_MAP, events
-
     bodies = [body for path in server.binlog_files() for kind, body in events(path) if kind == TABLE_MAP]
     return next(m for m in map(parse_table_map, reversed(bodies)) if m.schema == schema)
 
@@ -120,19 +117,19 @@ def test_an_image_without_the_whole_key_has_the_hash_zero() -> None:
 
 def test_schema_and_map_must_have_the_same_columns() -> None:
     schema = TableSchema("test", "s", "t", (Column("a", "int"),))
-    with pytest.raises(BinlogError, match="different columns.*map=2 schema=1"):
+    with pytest.raises(BinlogError, match=r"different columns.*map=2 schema=1"):
         RowPlan(schema, TableMap(1, 0, "s", "t", (INT, INT)))
 
 
 def test_a_compressed_column_is_refused_by_name() -> None:
-    with pytest.raises(BinlogError, match="compressed column.*column=c0"):
+    with pytest.raises(BinlogError, match=r"compressed column.*column=c0"):
         plan_of(MapColumn(Type.BLOB_COMPRESSED, length=2))
 
 
 def test_an_enum_value_beyond_the_labels_is_an_error() -> None:
     plan = plan_of(MapColumn(Type.ENUM, length=1), labels=("a", "b"))
     assert unpacked(plan.images(b"\0\0\0\1\0\2")) == [[""], ["a"], ["b"]]
-    with pytest.raises(BinlogError, match="labels.*column=c0"):
+    with pytest.raises(BinlogError, match=r"labels.*column=c0"):
         plan.images(b"\0\3")
 
 
@@ -197,6 +194,7 @@ def before_a_wall() -> Iterator[Callable[[bytes], memoryview]]:
 def test_garbage_is_never_read_past_its_end(before_a_wall: Callable[[bytes], memoryview], charset: str) -> None:
     draw = random.Random(charset)
     labels = tuple(f"label {i}" for i in range(60))
+    named = set()
     columns = [c for c in EVERY_TYPE if charset == "utf8mb4" or c.type in (Type.VARCHAR, Type.BLOB, Type.STRING)]
     for column in columns:
         plan = plan_of(column, charset=charset, labels=labels[: 8 * min(column.length, 7)] if column.type == Type.SET else labels)
@@ -210,9 +208,10 @@ def test_garbage_is_never_read_past_its_end(before_a_wall: Callable[[bytes], mem
             try:
                 stream = plan.images(before_a_wall(bytes(data)))
             except BinlogError as error:
-                assert error.facts["column"] in ("c0", "NULL bits")
+                named.add(error.facts["column"])
             else:
                 assert all(len(row) == 1 for row in unpacked(stream))
+    assert named == {"c0"}
 
 
 @pytest.mark.parametrize("charset", CHARSETS)

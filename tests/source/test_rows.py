@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from engine.source.table_map import Type
 from tests.servers.database import Database
 from tests.servers.selected import differences, selected
 from tests.source.row_images import decoded, inserted
@@ -143,7 +144,8 @@ CASES |= {
 }
 CASES |= {
     f"decimal({p},{s})": (f"DECIMAL({p},{s})", _decimals(p, s))
-    for p, s in ((1, 0), (1, 1), (5, 2), (9, 0), (9, 9), (10, 2), (12, 2), (17, 8), (18, 0), (18, 9), (20, 5), (30, 30), (65, 30), (65, 0))
+    for p, s in ((1, 0), (1, 1), (5, 2), (9, 0), (9, 9), (10, 2), (12, 2), (17, 8), (18, 0), (18, 9),
+                 (20, 5), (30, 30), (65, 30), (65, 0))
 }  # fmt: skip
 CASES["decimal unsigned"] = ("DECIMAL(10,2) UNSIGNED", ["0", "1.5", "99999999.99"])
 for _digits in range(7):
@@ -159,8 +161,19 @@ MYSQL_CASES = {
     "gb18030": ("VARCHAR(90) CHARACTER SET gb18030", ["'abc'", "'中文😀€'", "x'81308130'"]),
 }
 UUIDS = ["00112233-4455-6677-8899-aabbccddeeff", "123e4567-e89b-12d3-a456-426655440000", "00000000-0000-0000-0000-000000000000"]
-ADDRESSES = ["::", "::1", "2001:db8::ff", "1::2:0:0:3", "::ffff:1.2.3.4", "::1.2.3.4", "1:2:3:4:5:6:7:8", "1:0:0:4::", "::2:0:0:0:0:0"]
-ADDRESSES += ["::ffff:0:0", "0:0:0:0:0:1:2:3", "fe80::a:b:c:0", "0:1::", "1:0:2:0:3:0:4:0"]
+ADDRESSES = ["::", "::1", "2001:db8::ff", "1::2:0:0:3", "::ffff:1.2.3.4", "::1.2.3.4", "1:2:3:4:5:6:7:8", "1:0:0:4::"]
+ADDRESSES += [
+    "::2:0:0:0:0:0",
+    "::5",
+    "::1:0",
+    "::ffff",
+    "0:1:0:1:0:1:0:1",
+    "::ffff:0:0",
+    "0:0:0:0:0:1:2:3",
+    "fe80::a:b:c:0",
+    "0:1::",
+    "1:0:2:0:3:0:4:0",
+]
 MARIADB_CASES = {
     "uuid": ("UUID", [_quoted(text) for text in UUIDS]),
     "inet6": ("INET6", [_quoted(text) for text in ADDRESSES]),
@@ -207,3 +220,17 @@ def test_every_value_of_a_type_that_only_mariadb_has_equals_what_select_shows(
 ) -> None:
     _fill(mariadb, unique_schema, *MARIADB_CASES[case])
     _check(mariadb, unique_schema, {"v": case})
+
+
+def test_the_time_formats_before_mysql_5_6_equal_what_select_shows(make_mariadb: Any) -> None:
+    server = make_mariadb(mysql56_temporal_format="OFF")
+    server.sql(
+        ANY_DATE,
+        "CREATE DATABASE old",
+        "CREATE TABLE old.t (id INT PRIMARY KEY AUTO_INCREMENT, a TIME, b DATETIME, c TIMESTAMP NULL, d DATE)",
+        "INSERT INTO old.t (a, b, c, d) VALUES ('-12:34:56', '2026-01-02 03:04:05', '2026-01-02 03:04:05', '2026-01-02'),"
+        " ('838:59:59', '0000-00-00', '0000-00-00', NULL), ('-838:59:59', '9999-12-31 23:59:59', '1970-01-01 00:00:01', '9999-12-31')",
+    )
+    images = inserted(server, "old")["t"]
+    assert {Type.TIME, Type.DATETIME, Type.TIMESTAMP} <= {column.type for column in images[0].table_map.columns}
+    _check(server, "old")

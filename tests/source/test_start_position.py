@@ -252,7 +252,12 @@ def test_a_time_bisects_over_the_files_and_reads_one(timed: Database, monkeypatc
         timed.sql(f"SET timestamp={seconds[-1]}", f"INSERT INTO d.t VALUES ({number})")
     looked: list[Connection] = []
     beside = Connection.beside
-    monkeypatch.setattr(Connection, "beside", lambda self: looked.append(self) or beside(self))
+
+    def counted(connection: Connection) -> Connection:
+        looked.append(connection)
+        return beside(connection)
+
+    monkeypatch.setattr(Connection, "beside", counted)
     for number, second in enumerate(seconds):
         looked.clear()
         position = resolved(timed, at(second))

@@ -1,0 +1,284 @@
+"""The source stage: binlog in, records into the source's ring; finds its place again after every kind of death."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import Protocol
+
+from engine.config import Config, SourceConfig
+from engine.counters import SourceCounter
+from engine.errors import ConfigError, ConnectionLost
+from engine.instance import Instance
+from engine.meta import Meta, Place
+from engine.meta.open import open_meta
+from engine.position import Identity, parse_start, split_file_name
+from engine.ring import Ring
+from engine.source._binlog import ENDED, NEED_INPUT, RING_FULL, Decoder
+from engine.source.files import FileFeed, find_files
+from engine.source.live import LiveFeed
+from engine.source.note import ResumePoint, resume_from_acked, unpack_note
+from engine.source.tables import TableVersions
+from engine.table_filter import TableFilter
+
+log = logging.getLogger("engine.source")
+
+STEP_BYTES = 1 << 20  # of events, between two looks at the clock
+WORK_BYTES = 4 << 20  # of one do_work
+WORK_NS = 20_000_000
+FIRST_PAUSE_S = 0.1  # before connecting again; doubles, with jitter
+LONGEST_PAUSE_S = 10.0
+HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
+HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
+
+
+class Feed(Protocol):
+    """Where the bytes come from. `fill` answers with bytes brought in, 0: none now, or (finished) none any more."""
+
+    @property
+    def finished(self) -> bool: ...
+
+    def open(self, base: str, number: int, offset: int) -> None: ...
+
+    def fill(self) -> int: ...
+
+    def wait(self, timeout_ns: int) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def build(config: Config, source_name: str, instance: Instance) -> SourceStage:
+    """The stage of one source; on_start attaches its ring, which has to be there."""
+    return SourceStage(config, source_name, instance)
+
+
+class SourceStage:
+    """Reads one source into its ring. Tries for ever to reach a server that went away; other errors end it."""
+
+    def __init__(self, config: Config, name: str, instance: Instance) -> None:
+        self.role_name = f"source {name}"
+        self._config = config
+        self._source: SourceConfig = config.sources[name]
+        self._name = name
+        self._instance = instance
+        self._destinations = [d for d in config.destinations if name in config.sources_of(d)]
+        self._ring: Ring | None = None
+        self._meta: Meta | None = None
+        self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
+        self._keeps_first = False  # the place it all begins at is known, and kept
+        self._running = False  # the feed is open
+        self._full = False
+        self._done = False
+        self._pause_s = FIRST_PAUSE_S
+        self._retry_ns = 0
+        self._received_ns = 0
+        self._records = 0
+        self._record_ns = 0
+        self._record_bytes = 0  # BINLOG_BYTES at the last record
+
+    # ---- start ---------------------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        self._ring = Ring.attach(self._instance.source_ring(self._name))
+        self._ring.open_writer()
+        self._meta = open_meta(self._config.server.meta, self._instance)
+        meta = self._meta
+        filters = [TableFilter(d.include, d.exclude) for d in map(self._config.destinations.__getitem__, self._destinations)]
+        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key)
+        self._decoder = Decoder(
+            self._ring, tables, source=self._name, packets=self._source.files is None,
+            number_of=lambda base: meta.source_number(self._name, base),
+        )  # fmt: skip
+        self._feed: Feed
+        if self._source.files:
+            self._feed = FileFeed(self._decoder, find_files(self._source.files), self._name)
+        else:
+            self._feed = LiveFeed(self._decoder, self._source, self._name)
+        self._point = self._resume_point(meta)
+        self._keeps_first = self._point is not None
+        if self._point is not None:
+            log.info("%s goes on after %s", self._name, self._point.after)
+
+    def _resume_point(self, meta: Meta) -> ResumePoint | None:
+        """The ring's own last record; or what all consumers have acked; or where this history was first read from."""
+        assert self._ring is not None
+        note = self._ring.note()
+        if note is not None:
+            return unpack_note(note)
+        numbers = sorted(n for n, history in meta.histories().items() if history.source == self._name)
+        for number in reversed(numbers):
+            after = self._acked_by_all(meta, number) or meta.first_position(number)
+            if after is not None:
+                return resume_from_acked(number, after)
+        return None
+
+    def _acked_by_all(self, meta: Meta, number: int) -> Identity | None:
+        """What every consumer of every partition fed by this source has acked; None if one has acked nothing yet."""
+        acked = {place: at for place, at in meta.acked().items() if place.source == number}
+        least: list[Identity] = []
+        for name in self._destinations:
+            destination = self._config.destinations[name]
+            consumers = {*destination.consumers, *(p.consumer for p in acked if p.destination == name)}
+            for consumer in consumers:
+                for partition in range(destination.partitions):
+                    place = Place(name, consumer, partition, number)
+                    if place not in acked:
+                        return None
+                    least.append(Identity(*acked[place]))
+        return min(least, default=None)
+
+    # ---- work ----------------------------------------------------------------------------------------------------
+
+    def do_work(self, now_ns: int) -> int:
+        assert self._ring is not None
+        if self._done:
+            return 0
+        self._ring.beat(now_ns)
+        if not self._running and now_ns < self._retry_ns:
+            return 0
+        try:
+            if not self._running:
+                self._open(now_ns)
+            return self._read(now_ns)
+        except ConnectionLost as lost:
+            self._lost(now_ns, lost)
+            return 0
+
+    def _open(self, now_ns: int) -> None:
+        """Open the feed where the ring's content ends; the first time, where the resume point or the config says."""
+        point = self._point
+        if self._keeps_first:  # otherwise nothing was read yet, and it begins as the config says
+            point = self._decoder.resume_point() or self._point
+        if point is None:
+            self._feed.open(*self._configured_start())
+        else:
+            assert self._meta is not None
+            self._decoder.resume(point)
+            base = self._meta.histories()[point.source].binlog
+            self._feed.open(base, point.file, point.offset)
+        self._running = True
+        self._full = False
+        self._received_ns = now_ns
+        self._set(SourceCounter.CONNECTED, 1)
+        self._add(SourceCounter.CONNECTS, 1)
+        base, file, offset = self._decoder.position
+        if not self._keeps_first and base:
+            self._keep_first(Identity(file, offset, 0, 0))
+
+    def _configured_start(self) -> tuple[str, int, int]:
+        """Files begin with the first, unless the config names one; a server is asked."""
+        start = parse_start(self._source.start)
+        if not self._source.files or start.kind in ("latest", "earliest"):
+            return "", 0, 0
+        if start.kind != "file":
+            raise ConfigError(
+                "files can't be read from this start", source=self._name, start=self._source.start,
+                remedy='use "earliest" or a place such as "binlog.000012:4"',
+            )  # fmt: skip
+        return (*split_file_name(start.file), start.offset)
+
+    def _keep_first(self, first: Identity) -> None:
+        """So that "latest" means the same after a restart, though nothing has been acked yet."""
+        assert self._meta is not None
+        self._meta.first_position(self._decoder.number, first)
+        self._keeps_first = True
+
+    def _read(self, now_ns: int) -> int:
+        assert self._ring is not None
+        decoder, feed = self._decoder, self._feed
+        got = spent = 0
+        deadline_ns = now_ns + WORK_NS
+        while spent < WORK_BYTES:
+            progress = decoder.advance(STEP_BYTES)
+            self._full = progress == RING_FULL
+            if self._full:
+                self._received_ns = now_ns  # the server isn't silent, we don't listen
+                break
+            if progress == ENDED:
+                raise ConnectionLost("the server ended the dump", source=self._name)
+            if progress == NEED_INPUT:
+                got = feed.fill()
+                if got == 0:
+                    break
+                self._received_ns = now_ns
+            spent += got or STEP_BYTES
+            if time.monotonic_ns() >= deadline_ns:
+                break
+        if spent:
+            self._pause_s = FIRST_PAUSE_S
+            self._set(SourceCounter.RECEIVED_NS, now_ns)
+        if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
+            self._keep_first(decoder.first_start)
+        work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
+        if feed.finished and not work:
+            self._finish()
+        elif not self._full and now_ns - self._received_ns > self._source.read_timeout_s * 1e9 and not self._source.files:
+            raise ConnectionLost(
+                "the server has been silent, without even a heartbeat", source=self._name,
+                seconds=self._source.read_timeout_s,
+            )  # fmt: skip
+        return work
+
+    def _note_progress(self, now_ns: int, *, caught_up: bool) -> int:
+        """Records written since the last look; a heartbeat where there were none for a while."""
+        assert self._ring is not None
+        with self._ring.counters as counters:
+            read = counters[SourceCounter.BINLOG_BYTES]
+        written = int(self._decoder.records) - self._records
+        if written == 0 and (now_ns - self._record_ns >= HEARTBEAT_NS or read - self._record_bytes >= HEARTBEAT_BYTES):
+            # what is read from long ago is not now, whatever the clock says
+            time_us = time.time_ns() // 1000 if caught_up and not self._source.files else self._decoder.commit_time_us
+            if time_us and self._decoder.heartbeat(time_us):
+                written = int(self._decoder.records) - self._records
+        if written:
+            self._records += written
+            self._record_ns = now_ns
+            self._record_bytes = read
+        return written
+
+    def _finish(self) -> None:
+        assert self._ring is not None
+        self._done = True
+        self._set(SourceCounter.CONNECTED, 0)
+        self._ring.close_writer(finished=True)
+
+    def _lost(self, now_ns: int, lost: ConnectionLost) -> None:
+        self._running = False
+        self._feed.close()
+        self._set(SourceCounter.CONNECTED, 0)
+        self._retry_ns = now_ns + int(self._pause_s * random.uniform(0.5, 1.0) * 1e9)
+        log.warning("%s; next try within %.1f s", lost, self._pause_s)
+        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+    def idle(self, timeout_ns: int) -> None:
+        assert self._ring is not None
+        if self._done or not self._running:
+            pause_ns = timeout_ns if self._done else min(timeout_ns, max(self._retry_ns - time.monotonic_ns(), 0))
+            time.sleep(pause_ns / 1e9)
+        elif self._full:
+            self._ring.wait_writable(self._ring.max_record, timeout_ns)
+        else:
+            self._feed.wait(timeout_ns)
+
+    # ---- end -----------------------------------------------------------------------------------------------------
+
+    def on_close(self) -> None:
+        if hasattr(self, "_feed"):
+            self._feed.close()
+        if self._ring is not None:
+            if self._ring.writing:
+                self._set(SourceCounter.CONNECTED, 0)
+                self._ring.close_writer()
+            self._ring.close()
+        if self._meta is not None:
+            self._meta.close()
+
+    def _set(self, counter: SourceCounter, value: int) -> None:
+        assert self._ring is not None
+        with self._ring.counters as counters:
+            counters[counter] = value
+
+    def _add(self, counter: SourceCounter, n: int) -> None:
+        assert self._ring is not None
+        self._ring.add(counter, n)

@@ -1,0 +1,642 @@
+"""The decoder: records and identities, resuming, framing, checksums, fragments, and bytes that are damaged."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from engine.counters import SourceCounter
+from engine.errors import BinlogError, ConnectionLost, EngineError, PositionError, ServerSetupError
+from engine.position import Identity
+from engine.record import CHANGES, Kind
+from engine.ring import Ring
+from engine.source import crc
+from engine.source._binlog import ENDED, MORE_TO_DO, NEED_INPUT, RING_FULL, Decoder
+from engine.source.note import ResumePoint, resume_from_acked
+from tests.source.decoding import (
+    AFTER,
+    BEFORE,
+    EVENT,
+    FILE,
+    KIND,
+    ROW,
+    START,
+    TABLE,
+    TIME,
+    Decoding,
+    Record,
+    decode,
+    decode_packets,
+    dump_of,
+    identity,
+    joined,
+    without_schemas,
+)
+from tests.source.made_binlog import (
+    COMMIT_TIME_US,
+    GTID_TEXT,
+    IGNORABLE,
+    TIMESTAMP,
+    MadeBinlog,
+    packet,
+    rotate_event,
+    table_map,
+    write_rows,
+)
+
+DATA = Path(__file__).parent.parent / "data"
+SHOPS = ["mariadb-shop", "mysql-shop"]
+
+
+def shop(case: str) -> bytes:
+    return (DATA / case / "binlog.000001").read_bytes()
+
+
+def large_rows() -> MadeBinlog:
+    made = MadeBinlog()
+    made.transaction([(1, b"a"), (2, b"b" * 700_000), (3, b"c")], 1)
+    made.transaction([(4, b"d" * 300_000)], 2)
+    made.transaction([(i, b"e" * 200) for i in range(5, 4000)], 3)
+    return made
+
+
+# ---- what the records are ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", SHOPS)
+def test_changes_applied_in_order_give_what_select_shows(case: str) -> None:
+    expected = json.loads((DATA / case / "expected.json").read_text())
+    schemas: dict[int, dict[str, Any]] = {}
+    tables: dict[str, dict[Any, dict[str, Any]]] = {name: {} for name in expected}
+    for record in decode(shop(case)):
+        if record[KIND] == Kind.SCHEMA:
+            schemas[record[TABLE]] = record[AFTER]
+        elif record[KIND] in CHANGES:
+            schema = schemas[record[TABLE]]
+            names = [column["name"] for column in schema["columns"]]
+            table = tables[f"{schema['schema']}.{schema['table']}"]
+            for row, remove in ((record[BEFORE], True), (record[AFTER], False)):
+                if row is not None:
+                    key = tuple(row[i] for i in schema["primary_key"])
+                    if remove:
+                        del table[key]
+                    else:
+                        table[key] = dict(zip(names, row, strict=True))
+    for name, rows in expected.items():
+        found = list(tables[name].values())
+        for row in rows:
+            match = next(f for f in found if all(f[k] == row[k] for k in row if k.endswith("id") or k == "line"))
+            # columns that came later have their default in old rows, where the binlog has no change for it
+            assert {k: v for k, v in row.items() if k in match and k != "details"}.items() <= match.items()
+        assert len(found) == len(rows)
+
+
+@pytest.mark.parametrize("case", SHOPS)
+def test_records_are_whole_transactions_whose_identities_grow(case: str) -> None:
+    records = without_schemas(decode(shop(case)))
+    identities = [identity(record) for record in records]
+    assert identities == sorted(set(identities))
+    inside = None
+    for record in records:
+        kind = record[KIND]
+        if kind == Kind.BEGIN:
+            assert inside is None
+            inside = record
+        elif kind == Kind.DDL:
+            assert inside is None
+            assert record[AFTER][2], "a GTID"
+        else:
+            assert inside is not None
+            assert (record[FILE], record[START], record[TIME]) == (inside[FILE], inside[START], inside[TIME])
+            if kind == Kind.COMMIT:
+                assert record[AFTER][0] == inside[AFTER][0]
+                inside = None
+    assert inside is None
+
+
+def test_a_transaction_s_marks_carry_gtid_xid_and_the_server_s_commit_time() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")], 7)
+    begin, schema, row, commit = decode(bytes(made.data))
+    assert [r[KIND] for r in (begin, schema, row, commit)] == [Kind.BEGIN, Kind.SCHEMA, Kind.INSERT, Kind.COMMIT]
+    assert begin[AFTER] == [f"{GTID_TEXT}:7", None]
+    assert commit[AFTER] == [f"{GTID_TEXT}:7", 7]
+    assert {r[TIME] for r in (begin, schema, row, commit)} == {COMMIT_TIME_US}
+    assert [r[EVENT] for r in (begin, schema, row, commit)] == [1, 3, 4, 5]
+
+
+def test_a_transaction_without_a_wanted_row_leaves_nothing() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")], 1, table="other")
+    decoding = Decoding(wants=lambda name: name == "shop.t").open_file()
+    assert decoding.run(bytes(made.data[4:])) == []
+    counters = decoding.ring.counters
+    assert counters[SourceCounter.ROWS_UNWANTED] == 1
+    assert counters[SourceCounter.TRANSACTIONS] == 1
+    counters.release()
+    decoding.close()
+
+
+def test_an_unwanted_table_needs_no_names() -> None:
+    """Without binlog_row_metadata=FULL only tables that somebody wants are refused."""
+    made = MadeBinlog()
+    made.gtid()
+    made.query("BEGIN")
+    body = table_map()
+    made.add(19, body[: body.index(b"\x01\x01\x00\x02\x01")])
+    made.write_rows([(1, b"a")])
+    made.xid()
+    assert decode(bytes(made.data), wants=lambda name: False) == []
+    with pytest.raises(ServerSetupError, match=r"table=shop.t.*binlog_row_metadata"):
+        decode(bytes(made.data))
+
+
+def test_schema_records_come_once_before_the_first_row_of_a_table() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")], 1)
+    made.transaction([(2, b"a")], 2)
+    made.transaction([(3, b"a")], 3, table="u")
+    kinds = [record[KIND] for record in decode(bytes(made.data))]
+    one = [Kind.BEGIN, Kind.INSERT, Kind.COMMIT]
+    assert kinds == [Kind.BEGIN, Kind.SCHEMA, Kind.INSERT, Kind.COMMIT, *one, Kind.BEGIN, Kind.SCHEMA, *one[1:]]
+
+
+def test_ddl_stands_alone_and_names_its_tables() -> None:
+    made = MadeBinlog()
+    at = made.gtid(3)
+    made.query("ALTER TABLE t ADD c INT")
+    (record,) = decode(bytes(made.data))
+    assert record[KIND] == Kind.DDL
+    assert identity(record) == (1, at, 2, 0)
+    assert record[AFTER] == ["shop", "ALTER TABLE t ADD c INT", f"{GTID_TEXT}:3", [["shop", "t"]]]
+
+
+def test_create_table_select_gives_its_ddl_record_before_begin() -> None:
+    made = MadeBinlog()
+    made.gtid()
+    made.query("BEGIN")
+    made.query("CREATE TABLE t (id INT PRIMARY KEY, v LONGBLOB) START TRANSACTION")
+    made.table_map()
+    made.write_rows([(1, b"a")])
+    made.xid()
+    records = without_schemas(decode(bytes(made.data)))
+    assert [r[KIND] for r in records] == [Kind.DDL, Kind.BEGIN, Kind.INSERT, Kind.COMMIT]
+    assert [r[EVENT] for r in records] == [3, 3, 5, 6]
+    assert [identity(r) for r in records] == sorted({identity(r) for r in records})
+
+
+def test_a_commit_query_ends_a_transaction_without_xid() -> None:
+    made = MadeBinlog()
+    made.gtid()
+    made.query("BEGIN")
+    made.table_map()
+    made.write_rows([(1, b"a")])
+    made.query("COMMIT")
+    assert decode(bytes(made.data))[-1][AFTER] == [f"{GTID_TEXT}:1", None]
+
+
+def test_a_binlog_without_checksums_is_read_whole() -> None:
+    made = MadeBinlog(checksum=False)
+    made.transaction([(1, b"abcd")])
+    assert [r[AFTER] for r in decode(bytes(made.data)) if r[KIND] == Kind.INSERT] == [[1, b"abcd"]]
+
+
+# ---- going on ------------------------------------------------------------------------------------------------------
+
+
+def interrupted(data: bytes, choose: random.Random, ring_bytes: int = 1 << 20) -> list[Record]:
+    """Decode with a decoder that dies at random places; each next one knows only the ring's note."""
+    decoding = Decoding(ring_bytes=ring_bytes).open_file()
+    at = 4
+    while True:
+        lives = choose.randrange(1, 30)
+        for _ in range(lives):
+            progress = decoding.decoder.advance(choose.choice([1, 1000, 100_000]))
+            if progress == NEED_INPUT:
+                piece = data[at : at + choose.randrange(1, 100_000)]
+                at += decoding.feed(piece)
+                if not piece:
+                    break
+            elif progress == RING_FULL and (choose.random() < 0.5 or _ == lives - 1):
+                decoding.drain(choose.choice([0, 300_000, 140_000]))
+        else:
+            point = decoding.resume_point()
+            decoding.ring.close_writer()
+            decoding.ring.open_writer()
+            decoding.new_decoder()
+            at = point.offset if point else 4
+            decoding.open_file()
+            if point is not None:
+                decoding.decoder.resume(point)
+                description = int.from_bytes(data[13:17], "little")
+                decoding.feed(data[4 : 4 + description])
+                assert decoding.decoder.advance(1 << 20) == NEED_INPUT
+                decoding.decoder.seek(at)
+            continue
+        break
+    while decoding.drain():
+        pass
+    decoding.close()
+    return decoding.records
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("case", [*SHOPS, "large rows"])
+def test_a_decoder_that_dies_anywhere_leaves_neither_gap_nor_repetition(case: str, seed: int) -> None:
+    data = bytes(large_rows().data) if case == "large rows" else shop(case)
+    whole = without_schemas(joined(decode(data)))
+    assert without_schemas(joined(interrupted(data, random.Random(seed)))) == whole
+
+
+def test_a_decoder_cut_off_goes_on_with_the_same_records() -> None:
+    """As a source that loses its connection: the same decoder, opened again at its own resume point."""
+    data = bytes(large_rows().data)
+    whole = joined(decode(data))
+    choose = random.Random(1)
+    decoding = Decoding().open_file()
+    description = int.from_bytes(data[13:17], "little")
+    at = 4
+    while True:
+        progress = decoding.decoder.advance(choose.choice([1, 1000, 1 << 20]))
+        if progress == RING_FULL:
+            decoding.drain(choose.choice([0, 140_000]))
+        elif progress == NEED_INPUT:
+            if at == len(data):
+                break
+            at += decoding.feed(data[at : at + choose.randrange(1, 200_000)])
+        if choose.random() < 0.1:
+            point = decoding.decoder.resume_point()
+            decoding.decoder.resume(point)
+            decoding.decoder.open("binlog", 1, 4)
+            decoding.feed(data[4 : 4 + description])
+            while decoding.decoder.advance(1 << 20) == RING_FULL:
+                decoding.drain()
+            at = point.offset
+            decoding.decoder.seek(at)
+    while decoding.drain():
+        pass
+    decoding.close()
+    assert joined(decoding.records) == whole
+
+
+def test_what_is_acked_is_left_out_and_its_transaction_s_begin_comes_again() -> None:
+    data = shop("mysql-shop")
+    whole = without_schemas(decode(data))
+    for cut, last in enumerate(whole):
+        decoding = Decoding()
+        decoding.decoder.resume(resume_from_acked(1, Identity(*identity(last))))
+        again = without_schemas(decoding.open_file().run(data[4:]))
+        decoding.close()
+        rest = whole[cut + 1 :]
+        if last[KIND] in (*CHANGES, Kind.BEGIN):
+            begin = next(r for r in whole if r[KIND] == Kind.BEGIN and r[START] == last[START])
+            rest = [begin, *rest]
+        assert again == rest
+
+
+def test_a_heartbeat_between_transactions_is_where_to_go_on() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")])
+    decoding = Decoding(wants=lambda name: False).open_file()
+    decoding.run(bytes(made.data[4:]))
+    assert decoding.decoder.heartbeat(123)
+    decoding.drain()
+    (beat,) = decoding.records
+    assert (beat[KIND], beat[TIME], identity(beat)) == (Kind.HEARTBEAT, 123, (1, made.offset, 0, 0))
+    place = Identity(1, made.offset, 0, 0)
+    assert decoding.resume_point() == ResumePoint(1, 1, made.offset, place)
+    decoding.close()
+
+
+def test_no_heartbeat_inside_a_transaction_that_the_ring_has_begun() -> None:
+    made = MadeBinlog()
+    made.gtid()
+    made.query("BEGIN")
+    made.table_map()
+    at = made.offset
+    made.write_rows([(1, b"a")])
+    decoding = Decoding().open_file()
+    decoding.run(bytes(made.data[4:at]))
+    assert decoding.decoder.heartbeat(1)
+    decoding.run(bytes(made.data[at:]))
+    assert not decoding.decoder.heartbeat(1)
+    decoding.close()
+
+
+# ---- packets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", SHOPS)
+def test_a_dump_gives_the_same_records_as_the_file_in_whatever_pieces_it_comes(case: str) -> None:
+    data = dump_of(DATA / case / "binlog.000001")
+    whole = decode(shop(case))
+    decoding = Decoding(packets=True)
+    decoding.decoder.open("", 0, 0, checksum=True)
+    choose = random.Random(3)
+    at = 0
+    while at < len(data):
+        at += decoding.feed(data[at : at + choose.randrange(1, 60)])
+        decoding.decoder.advance(1 << 20)
+        decoding.drain()
+    assert decoding.records == whole
+    decoding.close()
+
+
+@pytest.mark.parametrize("size", [0xFFFFFF - 200, 0xFFFFFF, 0x2000000])
+def test_events_of_several_packets_are_put_together(size: int) -> None:
+    """Payloads of exactly 0xFFFFFF bytes, and twice that, are followed by an empty packet."""
+    made = MadeBinlog()
+    overhead = len(made.events[made.events.index(made.events[-1])]) * 0 + 1 + 19 + 12 + 1 + 1 + 1 + 8 + 4
+    made.transaction([(1, b"x" * (size - overhead))])
+    made.transaction([(2, b"y")], 2)
+    records = joined(decode_packets(made.packets(), ring_bytes=64 << 20))
+    assert [r[AFTER] for r in records if r[KIND] == Kind.INSERT] == [[1, b"x" * (size - overhead)], [2, b"y"]]
+
+
+def test_memory_goes_back_after_a_large_row() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+    small, large = MadeBinlog(), MadeBinlog()
+    small.transaction([(1, b"x")])
+    large.transaction([(1, b"x" * (50 << 20))])
+    large.transaction([(2, b"y")], 2)
+    decoding = Decoding().open_file()
+    decoding.run(bytes(small.data[4:]))
+    before = resident()
+    decoding.decoder.open("binlog", 2, 4)
+    rest = memoryview(large.data)[4:]
+    while rest or decoding.reader.lag_bytes:
+        if decoding.decoder.advance(1 << 20) == NEED_INPUT and rest:
+            rest = rest[decoding.feed(rest[: 1 << 20]) :]
+        decoding.drain()
+        decoding.records.clear()
+    decoding.feed(b"")
+    assert resident() - before < 10 << 20
+    decoding.close()
+
+
+def test_positions_beyond_4_gib_are_followed_from_the_low_32_bits() -> None:
+    made = MadeBinlog()
+    made.data = bytearray((1 << 32) - 300 - len(made.data)) + made.data  # only its length counts
+    for number in (1, 2, 3):
+        made.transaction([(number, b"a" * 50)], number)
+    at = (1 << 32) - 300
+    packets = b"".join(packet(b"\0" + e) for e in [rotate_event("binlog.000001", at, True), *made.events[1:]])
+    description = MadeBinlog().events[0]
+    description = description[:13] + b"\0\0\0\0" + description[17:-4]
+    description += struct.pack("<I", zlib.crc32(description))
+    rotate, rest = packets[: packets.index(b"binlog.000001") + 17], packets[packets.index(b"binlog.000001") + 17 :]
+    records = decode_packets(rotate + packet(b"\0" + description) + rest)
+    starts = [r[START] for r in records if r[KIND] == Kind.BEGIN]
+    assert starts[0] == at
+    assert starts[1] > 1 << 32 or starts[2] > 1 << 32
+    assert starts == sorted(starts)
+
+
+def test_a_position_that_goes_back_is_refused() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")])
+    events = [rotate_event("binlog.000001", 4, True), *made.events, made.events[1]]
+    with pytest.raises(BinlogError, match="lies before"):
+        decode_packets(b"".join(packet(b"\0" + event) for event in events))
+
+
+def test_a_rotate_leads_to_the_next_file_and_forgets_table_ids() -> None:
+    first, second = MadeBinlog(), MadeBinlog()
+    first.transaction([(1, b"a")], 1)
+    first.add(4, struct.pack("<Q", 4) + b"binlog.1000000")
+    second.transaction([(2, b"b")], 2, table="u")
+    data = first.packets() + packet(b"\0" + rotate_event("binlog.1000000", 4, True))
+    data += b"".join(packet(b"\0" + event) for event in second.events)
+    records = [r for r in decode_packets(data) if r[KIND] == Kind.INSERT]
+    assert [(r[FILE], r[AFTER]) for r in records] == [(1, [1, b"a"]), (1000000, [2, b"b"])]
+    second.events = [e for e in second.events if e[4] != 19]
+    with pytest.raises(BinlogError, match="rows of a table whose TABLE_MAP was not read"):
+        decode_packets(data[: data.index(second.events[0])] + b"".join(packet(b"\0" + e) for e in second.events))
+
+
+def test_the_end_of_a_dump_and_its_errors_are_told_apart() -> None:
+    made = MadeBinlog()
+    decoding = Decoding(packets=True)
+    decoding.decoder.open("", 0, 0, checksum=True)
+    decoding.feed(made.packets() + packet(b"\xfe\0\0\0\0"))
+    assert decoding.decoder.advance(1 << 20) == ENDED
+    decoding.feed(packet(b"\xff" + struct.pack("<H", 1236) + b"#HY000Could not find first log file name in binary log index file"))
+    with pytest.raises(PositionError, match=r"source=file.*file=binlog.000001"):
+        decoding.decoder.advance(1 << 20)
+    decoding.close()
+
+
+# ---- compressed transactions ---------------------------------------------------------------------------------------
+
+
+def payload_of(events: list[bytes], pieces: int = 1) -> bytes:
+    inner = b"".join(event[:-4] for event in events)  # without their checksums, as MySQL packs them
+    sizes = [
+        event[:9] + struct.pack("<I", len(event) - 4) + event[13:-4] for event in events
+    ]  # fmt: skip
+    inner = b"".join(sizes)
+    step = -(-len(inner) // pieces)
+    packed = b"".join(zstandard.compress(inner[i : i + step]) for i in range(0, len(inner), step))
+    return b"\x02\x01\x00" + b"\x01\x03\xfc" + struct.pack("<H", len(packed) & 0xFFFF) + b"\x00" + packed
+
+
+@pytest.mark.parametrize("pieces", [1, 3])
+def test_a_compressed_transaction_holds_the_same_changes(pieces: int) -> None:
+    plain = MadeBinlog()
+    rows = [(i, b"v" * (i % 300)) for i in range(2000)]
+    plain.transaction(rows, 1)
+    made = MadeBinlog()
+    made.gtid(1)
+    made.add(40, payload_of(plain.events[2:], pieces))
+    at = made.transaction([(9999, b"after")], 2)
+    records = decode(bytes(made.data))
+    assert [r[AFTER] for r in records if r[KIND] == Kind.INSERT] == [[i, v] for i, v in [*rows, (9999, b"after")]]
+    assert [r[KIND] for r in records].count(Kind.COMMIT) == 2
+    assert records[-1][START] == at
+    whole = without_schemas(records)
+    assert without_schemas(interrupted(bytes(made.data), random.Random(4))) == whole
+
+
+def test_a_compressed_transaction_that_can_not_be_unpacked_is_an_error() -> None:
+    made = MadeBinlog()
+    made.gtid()
+    made.add(40, b"\x02\x01\x00\x00" + b"no zstd at all")
+    with pytest.raises(BinlogError, match=r"can't be unpacked.*event=TRANSACTION_PAYLOAD"):
+        decode(bytes(made.data))
+
+
+# ---- what must stop ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (26, r"incident: its binlog has a gap.*event=INCIDENT"),
+        (38, r"XA transaction.*event=XA_PREPARE"),
+        (39, r"binlog_row_value_options=''"),
+        (164, r"encrypt_binlog=OFF"),
+        (166, r"log_bin_compress=OFF"),
+        (99, r"not understood and not marked ignorable.*offset=\d+ event=type 99"),
+    ],
+)
+def test_what_is_not_understood_stops_with_its_name_and_place(kind: int, message: str) -> None:
+    made = MadeBinlog()
+    at = made.add(kind, b"\0" * 20)
+    with pytest.raises(BinlogError, match=message) as caught:
+        decode(bytes(made.data))
+    assert caught.value.facts["offset"] == at
+    assert caught.value.facts["file"] == "binlog.000001"
+
+
+def test_what_is_marked_ignorable_is_skipped() -> None:
+    made = MadeBinlog()
+    made.add(99, b"whatever", flags=IGNORABLE)
+    made.transaction([(1, b"a")])
+    assert len(decode(bytes(made.data))) == 4
+
+
+def test_a_change_logged_as_a_statement_says_what_to_set() -> None:
+    made = MadeBinlog()
+    made.gtid()
+    made.query("BEGIN")
+    made.query("INSERT INTO t VALUES (1)")
+    with pytest.raises(ServerSetupError, match=r"statement=INSERT INTO t VALUES \(1\).*binlog_format=ROW"):
+        decode(bytes(made.data))
+
+
+def test_rows_in_the_middle_of_a_transaction_are_never_guessed() -> None:
+    made = MadeBinlog()
+    made.write_rows([(1, b"a")])
+    with pytest.raises(BinlogError, match="TABLE_MAP was not read"):
+        decode(bytes(made.data))
+
+
+def test_a_row_that_does_not_fit_names_table_row_and_column() -> None:
+    made = MadeBinlog(checksum=False)
+    made.gtid()
+    made.query("BEGIN")
+    made.table_map()
+    made.add(30, write_rows([(1, b"a"), (2, b"bcd")])[:-2])
+    with pytest.raises(BinlogError, match=r"table=shop.t row=1 column=v"):
+        decode(bytes(made.data))
+
+
+def test_a_checksum_that_does_not_match_names_the_event() -> None:
+    made = MadeBinlog()
+    at = made.gtid()
+    made.data[at + 25] ^= 1
+    with pytest.raises(BinlogError, match=rf"checksum does not match.*file=binlog.000001 offset={at}"):
+        decode(bytes(made.data))
+
+
+def test_the_records_before_a_damaged_event_are_delivered() -> None:
+    made = MadeBinlog()
+    made.transaction([(1, b"a")])
+    at = made.gtid(2)
+    made.data[at + 25] ^= 1
+    decoding = Decoding().open_file()
+    with pytest.raises(BinlogError):
+        decoding.run(bytes(made.data[4:]))
+    decoding.drain()
+    assert len(decoding.records) == 4
+    decoding.close()
+
+
+@pytest.mark.parametrize("case", SHOPS)
+def test_damaged_bytes_give_records_or_an_error_and_nothing_else(case: str) -> None:
+    """With checksums almost everything is caught by them, so here they are made right again."""
+    original, choose = shop(case), random.Random(case)
+    for _ in range(1500):
+        data = bytearray(original)
+        for _ in range(choose.randrange(1, 4)):
+            data[choose.randrange(4, len(data))] = choose.randrange(256)
+        repair(data)
+        decoding = Decoding().open_file()
+        try:
+            decoding.run(bytes(data[4:]))
+        except EngineError:
+            pass
+        finally:
+            decoding.close()
+
+
+def repair(data: bytearray) -> None:
+    """Right checksums for wrong bytes."""
+    at = 4
+    while at + 19 <= len(data):
+        size = int.from_bytes(data[at + 9 : at + 13], "little")
+        if size < 23 or at + size > len(data):
+            return
+        data[at + size - 4 : at + size] = struct.pack("<I", zlib.crc32(data[at : at + size - 4]))
+        at += size
+
+
+def test_every_cut_of_a_dump_gives_a_prefix_of_its_records() -> None:
+    made = MadeBinlog()
+    for number in range(3):
+        made.transaction([(number, b"abc")], number)
+    data, whole = made.packets(), decode(bytes(made.data))
+    for end in range(len(data)):
+        records = decode_packets(data[:end])
+        assert records == whole[: len(records)]
+
+
+# ---- the rest ------------------------------------------------------------------------------------------------------
+
+
+def test_every_crc32_at_hand_agrees_with_zlib() -> None:
+    found = crc.available()
+    assert found[0].library == crc.LIBRARY == "zlib-ng"
+    for way in found:
+        assert way.function(0, b"123456789", 9) == 0xCBF43926, way.library
+
+
+def test_a_budget_stops_the_decoder_between_events() -> None:
+    decoding = Decoding().open_file()
+    decoding.feed(shop("mysql-shop")[4:])
+    assert decoding.decoder.advance(1) == MORE_TO_DO
+    assert decoding.decoder.advance(1 << 30) == NEED_INPUT
+    decoding.close()
+
+
+def test_counters_say_what_was_read_and_written() -> None:
+    decoding = Decoding().open_file()
+    data = shop("mysql-shop")
+    records = decoding.run(data[4:])
+    counters = decoding.ring.counters
+    assert counters[SourceCounter.ROWS] == sum(record[KIND] in CHANGES for record in records)
+    assert counters[SourceCounter.DDL] == sum(record[KIND] == Kind.DDL for record in records)
+    assert counters[SourceCounter.RECORD_BYTES] == decoding.ring.put
+    assert counters[SourceCounter.BINLOG_BYTES] == len(data) - 4
+    assert (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) == (1, len(data))
+    assert counters[SourceCounter.TRANSACTIONS] == sum(record[KIND] in (Kind.COMMIT, Kind.DDL) for record in records)
+    assert counters[SourceCounter.COMMIT_TIME_US] == records[-1][TIME]
+    counters.release()
+    decoding.close()
+
+
+def test_a_ring_that_is_not_open_for_writing_is_refused() -> None:
+    ring = Ring.create(None, 1 << 20)
+    decoder = Decoder(ring, None, source="file", packets=False, number_of=lambda base: 1)  # type: ignore[arg-type]
+    with pytest.raises(EngineError, match="not the writer"):
+        decoder.advance(1)
+    ring.close()
+
+
+def test_reading_a_closed_socket_is_a_lost_connection() -> None:
+    decoding = Decoding(packets=True)
+    with pytest.raises(ConnectionLost, match="reading failed"):
+        decoding.decoder.recv(-1)
+    decoding.close()
+
+
+assert TIMESTAMP * 1_000_000 < COMMIT_TIME_US

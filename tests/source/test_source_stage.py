@@ -1,0 +1,338 @@
+"""The source stage on real servers and on files: where it starts, how it goes on after a death, a cut and a restart."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from engine.config import Config
+from engine.counters import SourceCounter
+from engine.errors import PositionError, ServerSetupError
+from engine.instance import Instance
+from engine.meta import Place
+from engine.meta.open import open_meta
+from engine.position import Identity
+from engine.record import CHANGES, Kind
+from engine.ring import Reader, Ring
+from engine.source.stage import SourceStage, build
+from tests.servers.database import Database
+from tests.source.decoding import AFTER, KIND, Record, identity
+
+WAIT_S = 20.0
+
+
+class Engine:
+    """A data_dir, the source's ring with one reader, and source stages on it one after the other, stepped by hand."""
+
+    def __init__(self, folder: Path, source: dict[str, Any], ring_bytes: int = 1 << 20, **destination: Any) -> None:
+        destination = {"include": [r"stage_.*\..*"], **destination}
+        self.config = Config.model_validate({
+            "server": {"data_dir": str(folder)}, "sources": {"shop": source}, "destinations": {"all": destination},
+        })  # fmt: skip
+        self.instance = Instance(folder)
+        open_meta("file", self.instance).close()
+        self.ring_bytes = ring_bytes
+        self.records: list[Record] = []
+        self.stage: SourceStage | None = None
+        self.make_ring()
+
+    def make_ring(self) -> None:
+        name = self.instance.source_ring("shop")
+        self.ring = Ring.create(name, self.ring_bytes)
+        self.reader: Reader = self.ring.add_reader("all.0")
+        self.reader.open()
+
+    def start(self) -> SourceStage:
+        self.stage = build(self.config, "shop", self.instance)
+        self.stage.on_start()
+        return self.stage
+
+    def stop(self) -> None:
+        if self.stage is not None:
+            self.stage.on_close()
+            self.stage = None
+
+    def drop_ring(self) -> None:
+        """What is left of an engine that was stopped: its data_dir."""
+        self.stop()
+        self.ring.close()
+        Ring.unlink(self.instance.source_ring("shop"))
+
+    def close(self) -> None:
+        self.drop_ring()
+
+    def take(self) -> int:
+        with self.reader.view() as view:
+            size = len(view)
+            unpacker = msgpack.Unpacker(max_buffer_size=0)
+            unpacker.feed(view)
+            self.records += list(unpacker)
+        self.reader.advance(size)
+        self.reader.ack_to(self.reader.get)
+        return size
+
+    def step(self) -> None:
+        """One turn of the stage, one of the reader."""
+        assert self.stage is not None
+        if not self.stage.do_work(time.monotonic_ns()) + self.take():
+            self.stage.idle(2_000_000)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"not in {WAIT_S} s; {len(self.records)} records"
+            self.step()
+
+    def changes(self) -> list[Record]:
+        return [record for record in self.records if record[KIND] in CHANGES]
+
+    def values(self) -> list[int]:
+        """The first column of every change."""
+        return [(record[AFTER] or record[AFTER - 1])[0] for record in self.changes()]
+
+    def counter(self, counter: SourceCounter) -> int:
+        with self.ring.counters as counters:
+            return int(counters[counter])
+
+
+@pytest.fixture
+def make_engine(tmp_path: Path) -> Iterator[Callable[..., Engine]]:
+    made: list[Engine] = []
+
+    def make(source: dict[str, Any], **options: Any) -> Engine:
+        made.append(Engine(tmp_path / f"data{len(made)}", source, **options))
+        return made[-1]
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def schema(server: Database) -> Iterator[str]:
+    name = "stage_tests"
+    server.sql(f"DROP DATABASE IF EXISTS {name}", f"CREATE DATABASE {name}",
+               f"CREATE TABLE {name}.t (id INT PRIMARY KEY, v VARCHAR(100))")  # fmt: skip
+    yield name
+    server.sql(f"DROP DATABASE {name}")
+
+
+def live(server: Database, **settings: Any) -> dict[str, Any]:
+    return {"url": server.url(), "heartbeat_s": 0.2, **settings}
+
+
+def insert(server: Database, schema: str, *ids: int) -> None:
+    server.sql(*(f"INSERT INTO {schema}.t VALUES ({i}, 'value {i}')" for i in ids))
+
+
+def test_changes_arrive_while_they_are_made(server: Database, schema: str, make_engine: Any) -> None:
+    engine = make_engine(live(server))
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    insert(server, schema, 1, 2)
+    server.sql(f"UPDATE {schema}.t SET v = 'new' WHERE id = 2", f"DELETE FROM {schema}.t WHERE id = 1")
+    engine.until(lambda: len(engine.changes()) == 4)
+    kinds = [record[KIND] for record in engine.records if record[KIND] != Kind.HEARTBEAT]
+    one = [Kind.BEGIN, Kind.INSERT, Kind.COMMIT]
+    assert kinds[:1] + kinds[2:4] == one and kinds[1] == Kind.SCHEMA
+    assert kinds[4:] == [*one, Kind.BEGIN, Kind.UPDATE, Kind.COMMIT, Kind.BEGIN, Kind.DELETE, Kind.COMMIT]
+    identities = [identity(r) for r in engine.records if r[KIND] != Kind.SCHEMA]
+    assert identities == sorted(identities)
+
+
+@pytest.mark.parametrize("tls", ["disabled", "required"])
+def test_a_stream_over_tls_is_the_same(mysql: Database, make_engine: Any, tls: str) -> None:
+    mysql.sql("DROP DATABASE IF EXISTS stage_tls", "CREATE DATABASE stage_tls", "CREATE TABLE stage_tls.t (id INT PRIMARY KEY, v LONGTEXT)")
+    start = mysql.position()
+    mysql.sql("INSERT INTO stage_tls.t VALUES (1, REPEAT('x', 3000000)), (2, 'y')", "INSERT INTO stage_tls.t VALUES (3, 'z')")
+    engine = make_engine(live(mysql, tls=tls, start=start))
+    engine.start()
+    engine.until(lambda: 3 in engine.values())
+    assert engine.values() == [2, 3]
+    assert sum(record[KIND] == Kind.FRAGMENT for record in engine.records) == 23
+    mysql.sql("DROP DATABASE stage_tls")
+
+
+def test_latest_means_the_same_after_a_restart_before_the_first_ack(server: Database, schema: str, make_engine: Any) -> None:
+    insert(server, schema, 1)
+    engine = make_engine(live(server))
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    engine.drop_ring()
+    insert(server, schema, 2)
+    engine.make_ring()
+    engine.start()
+    engine.until(lambda: engine.values())
+    assert engine.values() == [2]
+
+
+def test_a_new_stage_goes_on_after_the_ring_s_last_record(server: Database, schema: str, make_engine: Any) -> None:
+    start = server.position()
+    insert(server, schema, *range(40))
+    engine = make_engine(live(server, start=start))
+    for wanted in range(1, 41):
+        engine.start()
+        assert engine.stage is not None
+        engine.until(lambda wanted=wanted: len(engine.values()) >= wanted)
+        engine.stop()
+    assert engine.values() == list(range(40))
+
+
+def test_an_empty_ring_is_filled_from_what_all_consumers_have_acked(server: Database, schema: str, make_engine: Any) -> None:
+    start = server.position()
+    server.sql(f"INSERT INTO {schema}.t VALUES (1, 'a'), (2, 'b'), (3, 'c')", f"INSERT INTO {schema}.t VALUES (4, 'd')")
+    engine = make_engine(live(server, start=start), consumers=["fast", "slow"])
+    engine.start()
+    engine.until(lambda: len(engine.values()) == 4)
+    first, second, _, fourth = engine.changes()
+    engine.drop_ring()
+    with_meta = open_meta("file", engine.instance)
+    number = second[3]
+    with_meta.ack({Place("all", "fast", 0, number): Identity(*identity(fourth))})
+    with_meta.ack({Place("all", "slow", 0, number): Identity(*identity(second))})
+    with_meta.close()
+    engine.records.clear()
+    engine.make_ring()
+    engine.start()
+    engine.until(lambda: len(engine.values()) == 2)
+    assert engine.values() == [3, 4]
+    kinds = [record[KIND] for record in engine.records if record[KIND] not in (Kind.HEARTBEAT, Kind.SCHEMA)]
+    assert kinds[:2] == [Kind.BEGIN, Kind.INSERT], "the begin of a transaction that was acked in part comes again"
+    assert identity(engine.changes()[0])[:3] == identity(first)[:3]
+
+
+def test_a_consumer_that_acked_nothing_gets_all_from_the_first_position(server: Database, schema: str, make_engine: Any) -> None:
+    engine = make_engine(live(server), consumers=["a", "b"])
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    insert(server, schema, 1, 2)
+    engine.until(lambda: len(engine.values()) == 2)
+    last = engine.changes()[-1]
+    engine.drop_ring()
+    meta = open_meta("file", engine.instance)
+    meta.ack({Place("all", "a", 0, last[3]): Identity(*identity(last))})
+    meta.close()
+    engine.records.clear()
+    engine.make_ring()
+    engine.start()
+    engine.until(lambda: len(engine.values()) == 2)
+    assert engine.values() == [1, 2]
+
+
+def test_a_lost_connection_is_made_again_and_nothing_comes_twice(make_server: Any, make_engine: Any) -> None:
+    server = make_server()
+    server.sql("CREATE DATABASE stage_lost", "CREATE TABLE stage_lost.t (id INT PRIMARY KEY, v VARCHAR(100))")
+    engine = make_engine(live(server))
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    for i in range(10):
+        insert(server, "stage_lost", i)
+        if i % 3 == 0:
+            for row in server.sql("SHOW PROCESSLIST"):
+                if "Binlog Dump" in str(row[4]):
+                    server.sql(f"KILL {row[0]}")
+    engine.until(lambda: len(engine.values()) >= 10)
+    assert engine.values() == list(range(10))
+    server.kill()
+    engine.until(lambda: not engine.counter(SourceCounter.CONNECTED))
+    server.start()
+    insert(server, "stage_lost", 10)
+    engine.until(lambda: len(engine.values()) >= 11)
+    assert engine.values() == list(range(11))
+    assert engine.counter(SourceCounter.CONNECTS) >= 2
+
+
+def test_a_start_by_gtid_is_kept_once_a_transaction_was_seen(server: Database, schema: str, make_engine: Any) -> None:
+    insert(server, schema, 1)
+    gtid = server.sql("SELECT @@gtid_binlog_pos" if server.name == "mariadb" else "SELECT @@gtid_executed")[0][0]
+    insert(server, schema, 2)
+    engine = make_engine(live(server, start="gtid:" + gtid.replace("\n", "")))
+    engine.start()
+    engine.until(lambda: engine.values())
+    engine.drop_ring()
+    insert(server, schema, 3)
+    engine.records.clear()
+    engine.make_ring()
+    engine.start()
+    engine.until(lambda: len(engine.values()) == 2)
+    assert engine.values() == [2, 3]
+
+
+def test_heartbeats_say_how_far_an_idle_source_is(server: Database, schema: str, make_engine: Any) -> None:
+    engine = make_engine(live(server))
+    engine.start()
+    before_us = time.time_ns() // 1000
+    engine.until(lambda: any(record[KIND] == Kind.HEARTBEAT for record in engine.records))
+    beat = engine.records[-1]
+    file, offset = server.position().rsplit(":", 1)
+    assert identity(beat) == (int(file.rsplit(".", 1)[1]), int(offset), 0, 0)
+    assert before_us <= beat[5] <= time.time_ns() // 1000
+
+
+def test_a_full_ring_holds_the_source_back_without_loss(server: Database, schema: str, make_engine: Any) -> None:
+    start = server.position()
+    values = ",".join(f"({i}, REPEAT('{i % 10}', 100))" for i in range(20000))
+    server.sql(f"INSERT INTO {schema}.t VALUES {values}")
+    engine = make_engine(live(server, start=start))
+    stage = engine.start()
+    engine_full = 0
+    while engine_full < 3:
+        if not stage.do_work(time.monotonic_ns()):
+            stage.idle(10_000_000)
+            engine_full = engine.counter(SourceCounter.RING_FULL)
+    engine.until(lambda: len(engine.values()) == 20000)
+    assert engine.values() == list(range(20000))
+    assert engine.counter(SourceCounter.ROWS) == 20000
+
+
+def test_a_change_logged_as_a_statement_stops_the_source(server: Database, schema: str, make_engine: Any) -> None:
+    engine = make_engine(live(server, start=server.position()))
+    server.sql("SET SESSION binlog_format = STATEMENT", f"INSERT INTO {schema}.t VALUES (1, 'statement')")
+    engine.start()
+    with pytest.raises(ServerSetupError, match=r"logged as a statement.*INSERT INTO stage_tests.*binlog_format=ROW"):
+        engine.until(lambda: False)
+
+
+def shop_files(folder: Path) -> list[str]:
+    case = Path(__file__).parent.parent / "data" / "mariadb-shop"
+    folder.mkdir()
+    shutil.copy(case / "binlog.000001", folder / "binlog.000001")
+    return [str(folder / "binlog.0*")]
+
+
+def test_files_are_read_to_their_end_and_the_ring_is_finished(tmp_path: Path, make_engine: Any) -> None:
+    engine = make_engine({"files": shop_files(tmp_path / "files")}, include=[r"shop\..*"])
+    engine.start()
+    engine.until(lambda: engine.ring.writer_finished)
+    engine.take()
+    assert len(engine.changes()) == 209
+    assert engine.stage.do_work(time.monotonic_ns()) == 0
+
+
+def test_files_go_on_after_a_restart_where_the_ring_ends(tmp_path: Path, make_engine: Any) -> None:
+    files = shop_files(tmp_path / "files")
+    whole = make_engine({"files": files}, include=[r"shop\..*"])
+    whole.start()
+    whole.until(lambda: whole.ring.writer_finished)
+    whole.take()
+    engine = make_engine({"files": files}, include=[r"shop\..*"])
+    for _ in range(2):
+        engine.start()
+        engine.until(lambda: engine.ring.writer_finished)
+        engine.take()
+        engine.stop()
+    assert [r for r in engine.records if r[KIND] != Kind.SCHEMA] == [r for r in whole.records if r[KIND] != Kind.SCHEMA]
+
+
+def test_a_file_that_is_gone_is_named(tmp_path: Path, make_engine: Any) -> None:
+    files = shop_files(tmp_path / "files")
+    engine = make_engine({"files": files, "start": "binlog.000007:4"})
+    engine.start()
+    with pytest.raises(PositionError, match=r"isn't there.*file=binlog.000007"):
+        engine.step()
