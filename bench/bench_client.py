@@ -90,7 +90,7 @@ def note(benchmark, rows: int = ROWS) -> None:
         benchmark.extra_info["rows_per_s"] = round(rows / benchmark.stats.stats.min)
 
 
-def bench_change_objects(benchmark, batch: Batch) -> None:
+def test_change_objects(benchmark, batch: Batch) -> None:
     def read() -> engine.Change:
         return deque(batch, maxlen=1)[0]
 
@@ -99,7 +99,7 @@ def bench_change_objects(benchmark, batch: Batch) -> None:
     assert (last.op, last.gtid, last.after["id"]) == ("insert", "0-1-5", ROWS - 1)
 
 
-def bench_change_objects_whose_rows_are_looked_at(benchmark, batch: Batch) -> None:
+def test_change_objects_whose_rows_are_looked_at(benchmark, batch: Batch) -> None:
     def read() -> int:
         return sum(change.after["id"] for change in batch if change.op == "insert")
 
@@ -107,20 +107,20 @@ def bench_change_objects_whose_rows_are_looked_at(benchmark, batch: Batch) -> No
     note(benchmark)
 
 
-def bench_tuples_one_by_one(benchmark, batch: Batch) -> None:
+def test_tuples_one_by_one(benchmark, batch: Batch) -> None:
     last = benchmark(lambda: deque(batch.iter_rows(), maxlen=1)[0])
     note(benchmark)
     assert last == ("insert", ORDERS, None, tuple(order(ROWS - 1)))
 
 
-def bench_a_list_of_tuples(benchmark, batch: Batch) -> None:
+def test_a_list_of_tuples(benchmark, batch: Batch) -> None:
     rows = benchmark(batch.rows)
     note(benchmark)
     assert len(rows) == ROWS
     assert rows[-1] == ("insert", ORDERS, None, tuple(order(ROWS - 1)))
 
 
-def bench_arrow(benchmark, batch: Batch) -> None:
+def test_arrow(benchmark, batch: Batch) -> None:
     pytest.importorskip("pyarrow")
     tables = benchmark(batch.arrow)
     note(benchmark)
@@ -129,7 +129,7 @@ def bench_arrow(benchmark, batch: Batch) -> None:
     assert table["note"][-1].as_py() == f"note {ROWS - 1}"
 
 
-def bench_frames_from_a_socket_to_change_objects(benchmark) -> None:
+def test_frames_from_a_socket_to_change_objects(benchmark) -> None:
     """One process sends from another thread, so that this measures a little less than one core of a consumer."""
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=_serve, args=(listener,), daemon=True).start()

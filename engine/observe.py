@@ -58,7 +58,7 @@ def _source(instance: Instance, name: str) -> dict[str, Any] | None:
         "position": f"{counters[SourceCounter.FILE]}:{counters[SourceCounter.OFFSET]}",
         "connected": bool(counters[SourceCounter.CONNECTED]),
         "last_change_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
-        "held_bytes": ring.put - ring.tail,
+        "held_bytes": ring.held_bytes,
         **{counter.name.lower(): counters[counter] for counter in SourceCounter},
     }
     counters.release()

@@ -17,6 +17,7 @@ from engine.client.change import ChangeReader
 from engine.record import Kind
 from tests.client import streams
 from tests.client.peer import Peer, Store
+from tests.running_engine import RunningEngine
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "node"
@@ -110,3 +111,28 @@ def test_it_ends_when_nothing_comes_for_so_long():
 def test_it_fails_when_it_is_refused():
     with Peer(Store([])) as peer, pytest.raises(AssertionError, match="unknown_destination"):
         run_node_consumer(peer.url.replace("/orders", "/nonsense"))
+
+
+def test_it_reads_a_real_engine_as_the_python_client_does(tmp_path, server, unique_schema):
+    start = server.position()
+    server.sql(
+        f"CREATE TABLE {unique_schema}.t (id BIGINT UNSIGNED PRIMARY KEY, name VARCHAR(20), photo BLOB, price DECIMAL(8,2))",
+        f"INSERT INTO {unique_schema}.t VALUES (1, 'Zoë', x'00ff', 1.50), (18446744073709551615, NULL, NULL, -0.5)",
+        f"UPDATE {unique_schema}.t SET name = 'Zoé' WHERE id = 1",
+        f"DELETE FROM {unique_schema}.t WHERE id > 1",
+    )
+    source = {"url": server.url(), "start": start}
+    destination = {"from": ["shop"], "include": [rf"{unique_schema}\.t"], "consumers": ["default", "node"]}
+    with RunningEngine(tmp_path / "engine", {"shop": source}, {"orders": destination}) as running:
+        printed = run_node_consumer(f"{running.listen}/orders", 4, consumer="node")
+        with running.connect("orders") as stream:
+            changes: list[Any] = []
+            while len(changes) < 4:
+                batch = stream.get(wait_ms=5000)
+                assert batch is not None, running.log
+                changes += batch
+                batch.ack()
+        assert printed == [change.to_json() for change in changes]
+        assert [change["op"] for change in printed] == ["insert", "insert", "update", "delete"]
+        with running.connect("orders", "node") as stream:
+            assert stream.get(wait_ms=200) is None

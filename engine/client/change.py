@@ -193,6 +193,12 @@ class Change(_Placed):
         return tuple(before[column] if after[column] is ABSENT else after[column] for column in self._table.primary_key)
 
     @property
+    def old_key(self) -> Row | None:
+        """Values of the primary-key columns in the row before; None for an insert. Not `key` where `key_changed`."""
+        before = self._record[_BEFORE]
+        return None if before is None else tuple(before[column] for column in self._table.primary_key)
+
+    @property
     def key_changed(self) -> bool:
         """An update after which the primary key is another one."""
         return bool(self._record[_FLAGS] & KEY_CHANGED)

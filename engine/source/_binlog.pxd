@@ -90,6 +90,7 @@ cdef extern from "_output.h" nogil:
         int pending_counts
         source_note_t pending_last
 
+    void output_free(output_t *o) noexcept
     int place_compare(place_t a, place_t b) noexcept
     void output_count(const output_t *o, int counter, uint64_t n) noexcept
     void output_set(const output_t *o, int counter, uint64_t value) noexcept

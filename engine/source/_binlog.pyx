@@ -98,7 +98,7 @@ cdef class Decoder:
     def __dealloc__(self):
         input_free(&self.d.input)
         input_free(&self.d.inner)
-        free(self.d.out.scratch)
+        output_free(&self.d.out)
         free(self.d.slots)
 
     # ---- where to read -------------------------------------------------------------------------------------------
@@ -358,8 +358,8 @@ cdef class Decoder:
     def _error(self, str what, *, str remedy="", kind=BinlogError, **facts):
         """An error about the event now read, with source, file, offset and event type."""
         where = self.where()
-        if self.d.have_event:
-            where.update(offset=self.d.offset, event=events.type_name(self.d.type))
+        if self.d.have_event or self.payload is not None:
+            where.update(offset=self.d.offset, event=events.type_name(self.d.type if self.d.have_event else EVENT_TRANSACTION_PAYLOAD))
         return kind(what, remedy=remedy, source=self.source, **where, **facts)
 
     def _fault(self):

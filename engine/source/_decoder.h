@@ -11,6 +11,8 @@
 #ifndef BINLOG_ENGINE_DECODER_H
 #define BINLOG_ENGINE_DECODER_H
 
+#include <stdlib.h>
+
 #include "_events.h"
 #include "_output.h"
 #include "_transaction.h"

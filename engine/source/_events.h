@@ -14,10 +14,11 @@
 
 #include <errno.h>
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "_pages.h"
 
 enum {
     EVENT_HEADER_BYTES = 19,
@@ -76,7 +77,10 @@ enum {
 };
 
 static inline void input_clear(input_t *in) { in->begin = in->end = in->event_bytes = in->wanted = 0; }
-static inline void input_free(input_t *in) { free(in->bytes); memset(in, 0, sizeof *in); }
+static inline void input_free(input_t *in) {
+    pages_resize(in->bytes, in->capacity, 0);
+    memset(in, 0, sizeof *in);
+}
 
 static inline void input_consume(input_t *in) {
     in->begin = in->next_at;
@@ -150,7 +154,7 @@ static inline int input_reserve(input_t *in, size_t least) {
     while (capacity - have < least) capacity = capacity ? 2 * capacity : INPUT_BYTES;
     if (capacity > 4 * INPUT_BYTES && have + least < INPUT_BYTES && in->wanted < INPUT_BYTES) capacity = INPUT_BYTES;
     if (capacity == in->capacity) return 1;
-    uint8_t *bytes = (uint8_t *)realloc(in->bytes, capacity);
+    uint8_t *bytes = (uint8_t *)pages_resize(in->bytes, in->capacity, capacity);
     if (!bytes) return 0;
     in->bytes = bytes;
     in->capacity = capacity;

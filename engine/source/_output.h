@@ -10,9 +10,9 @@
 #define BINLOG_ENGINE_OUTPUT_H
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
+#include "_pages.h"
 #include "_record.h"
 #include "_ring.h"
 
@@ -108,22 +108,24 @@ static inline void output_claim(output_t *o, uint64_t n) {
     if (++o->records >= PUBLISH_RECORDS || o->bytes >= PUBLISH_BYTES) output_publish(o);
 }
 
-/* n bytes of private memory for one record, or NULL: no memory. */
+/* n bytes of private memory for one record, or NULL: no memory. What was in it is lost. */
 static inline uint8_t *output_scratch(output_t *o, size_t n) {
     if (n > o->scratch_bytes) {
-        free(o->scratch);
-        o->scratch = (uint8_t *)malloc(n);
+        pages_resize(o->scratch, o->scratch_bytes, 0);
+        n = n < SCRATCH_KEPT_BYTES ? SCRATCH_KEPT_BYTES : n;
+        o->scratch = (uint8_t *)pages_resize(NULL, 0, n);
         o->scratch_bytes = o->scratch ? n : 0;
     }
     return o->scratch;
 }
 static inline void output_shrink(output_t *o) {
     if (o->scratch_bytes > SCRATCH_KEPT_BYTES && !o->pending) {
-        free(o->scratch);
-        o->scratch = NULL;
+        o->scratch = (uint8_t *)pages_resize(o->scratch, o->scratch_bytes, 0);
         o->scratch_bytes = 0;
     }
 }
+
+static inline void output_free(output_t *o) { pages_resize(o->scratch, o->scratch_bytes, 0); }
 
 static inline uint32_t output_fragments(size_t record_bytes) {
     return (uint32_t)((record_bytes + RECORD_FRAGMENT_BYTES - 1) / RECORD_FRAGMENT_BYTES);

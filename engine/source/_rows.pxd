@@ -20,6 +20,8 @@ cdef class RowPlan:
     cdef list _kept              # bytes objects that the plan points into
 
 
+# Text is str if it is valid UTF-8 (or can be converted to it), otherwise bin with the column's own bytes; see _text.h.
+#
 # Decodes ONE row image: NULL bits + values. `present`: the event's bitmap of (columns + 7) / 8 bytes; the event's column
 # count must be the plan's. Writes one msgpack array (all table columns; ext type 1, empty, where not present) at dst,
 # which has row_bound() bytes of room, and sets *dst_end. Never reads at or behind src_end.

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.errors import EngineError, SourceError
+from engine.source.events import DAMAGED
 from engine.source._rows import RowPlan
 from engine.source.table_map import parse_table_map, table_schema
 
@@ -47,6 +48,8 @@ class TableVersions:
             facts = {key: value for key, value in error.facts.items() if key not in ("source", "file", "offset", "event")}
             kind = type(error) if isinstance(error, SourceError) else SourceError
             raise fail(error.what, kind=kind, remedy=error.remedy, **{"table": name, **facts}) from error
+        except (ArithmeticError, LookupError, ValueError) as error:
+            raise fail(f"TABLE_MAP can't be read: {error}", table=name, remedy=DAMAGED) from error
         packed = schema.pack()
         return TableVersion(name, self._key_of(packed), packed, plan)
 

@@ -24,6 +24,8 @@ async def main(url: str) -> None:
                 row = (change.table, change.key)
                 for word in words(change.before) - words(change.after):
                     index[word].discard(row)
+                    if not index[word]:
+                        del index[word]
                 for word in words(change.after):
                     index[word].add(row)
                 print(f"{change.op:6} {change.schema}.{change.table} {change.key}: {len(index)} words")

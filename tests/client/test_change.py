@@ -113,7 +113,7 @@ def test_an_update_whose_key_changes_has_the_key_after_it():
         before=streams.row(1), after=streams.row(2),
     )  # fmt: skip
     (change,) = read(record)
-    assert change.key == (2,)
+    assert (change.old_key, change.key) == ((1,), (2,))
     assert change.key_changed
     assert not change.split
 

@@ -18,21 +18,26 @@ _POST_HEADERS = {2: 13, 4: 8, 15: 97, 19: 8, 23: 8, 24: 8, 25: 8, 30: 10, 31: 10
 class MadeBinlog:
     """A MySQL binlog that grows event by event; `data` is the file, `packets()` the same as a dump sends it."""
 
-    def __init__(self, *, checksum: bool = True, version: str = "8.4.0") -> None:
+    def __init__(self, *, checksum: bool = True, version: str = "8.4.0", first_offset: int = 0) -> None:
+        """first_offset: begin there, without FORMAT_DESCRIPTION, as if there were a file before it."""
         self.checksum = checksum
-        self.data = bytearray(MAGIC)
+        self.data = bytearray(b"" if first_offset else MAGIC)
+        self.first_offset = first_offset
         self.events: list[bytes] = []
+        self.starts: list[int] = []  # of the transactions
+        if first_offset:
+            return
         lengths = bytes(_POST_HEADERS.get(kind, 0) for kind in range(1, 43))
         body = struct.pack("<H50sIB", 4, version.encode(), TIMESTAMP, 19) + lengths + bytes([checksum])
         self.add(15, body)
 
     @property
     def offset(self) -> int:
-        return len(self.data)
+        return self.first_offset + len(self.data)
 
     def add(self, kind: int, body: bytes, flags: int = 0) -> int:
         """Append an event; returns its offset."""
-        at = len(self.data)
+        at = self.offset
         always = kind == 15
         size = 19 + len(body) + 4 * (self.checksum or always)
         event = struct.pack("<IBIIIH", TIMESTAMP, kind, 1, size, (at + size) & 0xFFFFFFFF, flags) + body
@@ -62,6 +67,7 @@ class MadeBinlog:
 
     def transaction(self, rows: Iterable[tuple[int, bytes]], number: int = 1, table: str = "t") -> int:
         start = self.gtid(number)
+        self.starts.append(start)
         self.query("BEGIN")
         self.table_map(table)
         self.write_rows(rows)

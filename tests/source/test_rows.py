@@ -229,7 +229,8 @@ def test_the_time_formats_before_mysql_5_6_equal_what_select_shows(make_mariadb:
         "CREATE DATABASE old",
         "CREATE TABLE old.t (id INT PRIMARY KEY AUTO_INCREMENT, a TIME, b DATETIME, c TIMESTAMP NULL, d DATE)",
         "INSERT INTO old.t (a, b, c, d) VALUES ('-12:34:56', '2026-01-02 03:04:05', '2026-01-02 03:04:05', '2026-01-02'),"
-        " ('838:59:59', '0000-00-00', '0000-00-00', NULL), ('-838:59:59', '9999-12-31 23:59:59', '1970-01-01 00:00:01', '9999-12-31')",
+        " ('838:59:59', '0000-00-00', '0000-00-00', NULL),"
+        " ('-838:59:59', '9999-12-31 23:59:59', '1970-01-01 00:00:01', '9999-12-31')",
     )
     images = inserted(server, "old")["t"]
     assert {Type.TIME, Type.DATETIME, Type.TIMESTAMP} <= {column.type for column in images[0].table_map.columns}
