@@ -26,7 +26,9 @@ test: build
 	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest $(ARGS)
 
 bench: build
-	$(BIN)/python -m pytest bench --benchmark-enable $(ARGS)
+	@$(BIN)/python -m tests.servers.install mariadb mysql || test $$? -eq 3
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-columns=min,median,rounds -q $(ARGS)
+	$(BIN)/python -m bench.table
 
 lint: build
 	$(BIN)/ruff check $(CODE)

@@ -136,13 +136,16 @@ class SourceConfig(_Table):
                 password = self.password_file.read_text().rstrip("\r\n")
             except OSError as error:
                 raise ConfigError(
-                    "password_file can't be read", file=self.password_file, error=error.strerror,
+                    "password_file can't be read",
+                    file=self.password_file,
+                    error=error.strerror,
                     remedy="name a file this account may read",
                 ) from None
         if password is None and self.password_env is not None:
             if self.password_env not in environ:
                 raise ConfigError(
-                    "password_env names a variable that is not set", variable=self.password_env,
+                    "password_env names a variable that is not set",
+                    variable=self.password_env,
                     remedy=f"export {self.password_env}=... before starting the engine",
                 )
             password = environ[self.password_env]
@@ -244,7 +247,12 @@ def _explain(fault: Any) -> str:
 
 def _keys_at(location: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Config
-    tables = {"server": ServerConfig, "sources": SourceConfig, "destinations": DestinationConfig, "store": StoreConfig}
+    tables: dict[Any, type[BaseModel]] = {
+        "server": ServerConfig,
+        "sources": SourceConfig,
+        "destinations": DestinationConfig,
+        "store": StoreConfig,
+    }
     for part in location:
         model = tables.get(part, model)
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -26,6 +26,7 @@ class SourceCounter(IntEnum):
     COMMIT_TIME_US = 11  # commit time of the last transaction read, µs since 1970
     RECEIVED_NS = 12  # CLOCK_MONOTONIC of the last bytes from the server, heartbeats included
     CONNECTED = 13  # 1 while a dump is running, otherwise 0
+    CONNECTED_NS = 14  # CLOCK_MONOTONIC of the last connection made
 
 
 class SinkCounter(IntEnum):

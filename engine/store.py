@@ -90,9 +90,7 @@ class Cursor:
     handed out again, although the ring may hold them still (after a restart, when other consumers are further behind).
     """
 
-    def __init__(
-        self, reader: Reader, capacity: int, acked: dict[int, Identity], numbers: BatchNumbers | None = None
-    ) -> None:
+    def __init__(self, reader: Reader, capacity: int, acked: dict[int, Identity], numbers: BatchNumbers | None = None) -> None:
         reader.open()
         self.reader = reader
         self.outstanding: dict[int, StoreBatch] = {}  # in order

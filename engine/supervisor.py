@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
 
 import engine
 from engine.config import Config, parse_address
@@ -99,7 +98,9 @@ class Supervisor:
             lock = self.instance.lock_file.open("a+")
         except OSError as error:
             raise ConfigError(
-                "data_dir can't be used", data_dir=self.instance.data_dir, error=error.strerror,
+                "data_dir can't be used",
+                data_dir=self.instance.data_dir,
+                error=error.strerror,
                 remedy="name a directory this account may write to",
             ) from None
         with lock:
@@ -108,7 +109,9 @@ class Supervisor:
             except OSError:
                 lock.seek(0)
                 raise ConfigError(
-                    "another engine runs with this data_dir", data_dir=self.instance.data_dir, pid=lock.read().strip(),
+                    "another engine runs with this data_dir",
+                    data_dir=self.instance.data_dir,
+                    pid=lock.read().strip(),
                     remedy="stop it, or give this one a data_dir of its own",
                 ) from None
             lock.truncate(0)
@@ -174,7 +177,7 @@ class Supervisor:
         while not self._stopping:
             changed = False
             for key, _ in self._selector.select(0.1):
-                changed |= self._hear(key.data, key.fileobj)
+                changed |= self._hear(key.data)
             now = time.monotonic()
             for child in self.children:
                 if child.state == "restarting" and now >= child.restart_at:
@@ -189,8 +192,11 @@ class Supervisor:
         log.info("stopping: asked to")
         return 0
 
-    def _hear(self, child: Child, pipe: IO[bytes]) -> bool:
+    def _hear(self, child: Child) -> bool:
         """Read what a child reports; an ended pipe means that it is gone."""
+        assert child.process is not None
+        assert child.process.stdout is not None
+        pipe = child.process.stdout
         data = pipe.read()
         if data is None:
             return False

@@ -50,6 +50,6 @@ def _check_files(settings: Config, name: str) -> list:
     findings = []
     for pattern in settings.sources[name].files or ():
         found = glob.glob(pattern)
-        level, remedy = ("ok", "") if found else ("error", "no file has this name; correct `files`")
-        findings.append(Finding(level, f"binlog files {pattern}", f"{len(found)} found", remedy))
+        remedy = "" if found else "no file has this name; correct `files`"
+        findings.append(Finding("ok" if found else "error", f"binlog files {pattern}", f"{len(found)} found", remedy))
     return findings

@@ -232,7 +232,7 @@ static inline int decoder_run(decoder_t *d, uint64_t budget) {
         }
     }
     if (code == DECODER_FULL) output_count(&d->out, COUNTER_RING_FULL, 1);
-    output_set(&d->out, COUNTER_OFFSET, d->next_offset);
+    output_set(&d->out, COUNTER_OFFSET, d->have_event || d->out.pending ? d->offset : d->next_offset);
     output_publish(&d->out);
     return code;
 }

@@ -359,7 +359,8 @@ cdef class Decoder:
         """An error about the event now read, with source, file, offset and event type."""
         where = self.where()
         if self.d.have_event or self.payload is not None:
-            where.update(offset=self.d.offset, event=events.type_name(self.d.type if self.d.have_event else EVENT_TRANSACTION_PAYLOAD))
+            type = self.d.type if self.d.have_event else EVENT_TRANSACTION_PAYLOAD
+            where.update(offset=self.d.offset, event=events.type_name(type))
         return kind(what, remedy=remedy, source=self.source, **where, **facts)
 
     def _fault(self):

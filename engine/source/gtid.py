@@ -5,7 +5,8 @@ It is written with MySQL's serialization library (libs/mysql/serialization, "Ser
     version | message bytes | last field id that must be known | (field id | value)...
 
 All integers have variable length: the number of trailing one bits of the first byte says how many bytes follow it, and the
-value is in the bits above. Fields: 0 flags, 1 uuid (16 bytes, each an integer), 2 number, 3 tag (length, characters), 4 last
+value is in the bits above; signed ones have their sign in the lowest bit. Fields: 0 flags, 1 uuid (16 bytes, each an integer),
+2 number (signed), 3 tag (length, characters), 4 last
 committed, 5 sequence number, 6 commit time on this server in µs, 7 the same on the first server, ...
 """
 
@@ -57,7 +58,7 @@ def parse_tagged_gtid(body: bytes, fail: Callable[..., Exception]) -> TaggedGtid
             elif field <= 6:
                 value, at = _integer(body, at)
                 if field == 2:
-                    number = value
+                    number = value >> 1  # a signed one, never negative
                 elif field == 6:
                     commit_time_us = value
             else:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.errors import EngineError, SourceError
-from engine.source.events import DAMAGED
 from engine.source._rows import RowPlan
+from engine.source.events import DAMAGED
 from engine.source.table_map import parse_table_map, table_schema
 
 
@@ -43,6 +43,8 @@ class TableVersions:
         try:
             table_map = parse_table_map(body, post_header_bytes, mariadb)
             schema = table_schema(self._source, table_map)
+            if len(set(schema.primary_key)) != len(schema.primary_key):
+                raise ValueError("the primary key names a column twice")
             plan = RowPlan(schema, table_map)
         except EngineError as error:
             facts = {key: value for key, value in error.facts.items() if key not in ("source", "file", "offset", "event")}

@@ -91,9 +91,7 @@ def test_a_server_without_a_row_binlog_is_refused_with_the_setting_that_mends_it
 
 
 def test_a_missing_grant_is_named_with_the_statement_that_gives_it(tmp_path, server):
-    server.sql(
-        "CREATE USER IF NOT EXISTS nobody@'127.0.0.1' IDENTIFIED BY 'pw'", "GRANT SELECT ON *.* TO nobody@'127.0.0.1'"
-    )
+    server.sql("CREATE USER IF NOT EXISTS nobody@'127.0.0.1' IDENTIFIED BY 'pw'", "GRANT SELECT ON *.* TO nobody@'127.0.0.1'")
     path = config_file(tmp_path, server.url("nobody", "pw"))
     checked = command("check", path)
     assert checked.returncode == 1

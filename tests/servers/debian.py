@@ -10,14 +10,31 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from tests.servers.missing import Missing
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 POLICY = Path("/usr/sbin/policy-rc.d")
 
-MYSQL_PACKAGES = ["mysql-server-core", "mysql-client-core", "mysql-client"]  # mysql-client has mysqlbinlog
-MYSQL_TOOLS = ["mysqld", "mysql", "mysqlbinlog", "mysqladmin"]
+
+class Release(NamedTuple):
+    """What a folder is made of: packages of one suite of Debian, and the programs that get a wrapper in bin/."""
+
+    title: str
+    suite: str
+    packages: tuple[str, ...]
+    programs: tuple[str, ...]
+
+
+MYSQL = Release(  # mysql-client has mysqlbinlog
+    "Debian sid's MySQL", "sid", ("mysql-server-core", "mysql-client-core", "mysql-client"),
+    ("mysqld", "mysql", "mysqlbinlog", "mysqladmin"),
+)  # fmt: skip
+MARIADB_NEXT = Release(  # mariadb-client has mariadb-binlog
+    "Debian 13's MariaDB", "trixie", ("mariadb-server-core", "mariadb-client-core", "mariadb-client"),
+    ("mariadbd", "mariadb-binlog"),
+)  # fmt: skip
 SCRIPTS_ONLY = re.compile(r"perl|libperl|libdb5|libgdbm|debconf|libdb[id]|libterm|mysql-common")
 NOT_NEEDED = ["./usr/share/doc", "./usr/share/man", "./usr/share/locale", "*/gconv", "./etc"]
 
@@ -75,21 +92,21 @@ def unpack_program(package: str, program: str, into: Path) -> None:
         shutil.move(Path(scratch) / "all" / program, into / Path(program).name)
 
 
-def unpack_mysql(home: Path) -> None:
-    """Debian sid's MySQL with every library it needs, libc included, in one folder; the system stays as it is.
+def unpack_release(release: Release, home: Path) -> None:
+    """A server with every library it needs, libc included, in one folder; the system stays as it is.
 
     Raises:
-        Missing: sid can't be reached, or has no installable MySQL today.
+        Missing: the suite can't be reached, or has no installable server today.
     """
-    print(f"unpacking Debian sid's MySQL into {home} (about 55 MB to download)", file=sys.stderr)
+    print(f"unpacking {release.title} into {home} (about 55 MB to download)", file=sys.stderr)
     home.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=home.parent) as scratch_name:
         scratch = Path(scratch_name)
-        archives = _download_closure("sid", MYSQL_PACKAGES, scratch)
+        archives = _download_closure(release.suite, list(release.packages), scratch)
         new = scratch / "new"
         for archive in archives:
             _unpack(archive, new)
-        _write_wrappers(new)
+        _write_wrappers(new, release.programs)
         shutil.rmtree(home, ignore_errors=True)
         new.rename(home)
 
@@ -146,14 +163,14 @@ def _unpack(archive: Path, into: Path) -> None:
         raise Missing(f"{archive.name} can't be unpacked")
 
 
-def _write_wrappers(home: Path) -> None:
+def _write_wrappers(home: Path, programs: tuple[str, ...]) -> None:
     """bin/mysqld and the like: the folder's own dynamic loader and libraries, never the system's."""
     loader = next(path for path in home.rglob("ld-linux-*.so.*") if "share" not in path.parts).relative_to(home)
     libraries = loader_folder = loader.parent
     if loader_folder.name.startswith("lib"):  # a merged /usr may hold the loader in lib64
         libraries = next((home / "usr/lib").glob("*-linux-gnu")).relative_to(home)
     (home / "bin").mkdir()
-    for tool in MYSQL_TOOLS:
+    for tool in programs:
         program = next(path for folder in ("usr/sbin", "usr/bin") if (path := home / folder / tool).exists())
         wrapper = home / "bin" / tool
         # --argv0 must be the real path: by a bare name MySQL looks itself up and may find Debian's link to MariaDB.
@@ -163,7 +180,7 @@ def _write_wrappers(home: Path) -> None:
             f'P="$R/{program.relative_to(home)}"\nexec "$R/{loader}" --argv0 "$P" --library-path "$L" "$P" "$@"\n'
         )
         wrapper.chmod(0o755)
-    kept = set(MYSQL_TOOLS)
+    kept = set(programs)
     for other in (home / "usr/bin").iterdir():  # the rest is 100 MB
         if other.name not in kept:
             other.unlink()

@@ -1,6 +1,7 @@
 """`python -m tests.servers.install mariadb mysql`: puts the servers on this machine; quick when they are there.
 
-MariaDB comes from the system's packages, which needs root; MySQL from Debian sid into a folder, which doesn't.
+MariaDB comes from the system's packages, which needs root; MySQL and the next MariaDB (`mariadb-next`) from newer releases
+of Debian into folders, which doesn't.
 Exit status: 0 all there, 3 a server can't be had here (one line says why), 2 wrong use.
 """
 
@@ -58,6 +59,18 @@ def mysql_home() -> Path:
     raise Missing(f"no MySQL in {' or '.join(map(str, places))}: run `python -m tests.servers.install mysql`")
 
 
+def mariadb_next_home() -> Path:
+    """The folder whose bin/ has the mariadbd of the next long-term release.
+
+    Raises:
+        Missing: not unpacked.
+    """
+    home = cache() / "mariadb-next"
+    if not (home / "bin/mariadbd").exists():
+        raise Missing(f"no newer MariaDB in {home}: run `python -m tests.servers.install mariadb-next`")
+    return home
+
+
 def install_mariadb() -> None:
     try:
         mariadb_tool("mariadbd")
@@ -86,10 +99,19 @@ def install_mysql() -> None:
 
         if "MYSQL_HOME" in os.environ:  # the user's own folder is not ours to fill
             raise
-        debian.unpack_mysql(cache() / "mysql")
+        debian.unpack_release(debian.MYSQL, cache() / "mysql")
 
 
-INSTALLERS = {"mariadb": install_mariadb, "mysql": install_mysql}
+def install_mariadb_next() -> None:
+    try:
+        mariadb_next_home()
+    except Missing:
+        from tests.servers import debian
+
+        debian.unpack_release(debian.MARIADB_NEXT, cache() / "mariadb-next")
+
+
+INSTALLERS = {"mariadb": install_mariadb, "mysql": install_mysql, "mariadb-next": install_mariadb_next}
 
 
 def main(names: list[str]) -> int:

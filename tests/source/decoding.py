@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -38,9 +39,7 @@ class Decoding:
     def new_decoder(self) -> Decoder:
         """As after a death: another decoder on the same ring, which knows only the ring's note."""
         tables = TableVersions("file", self.wants, self.keys.table_key)
-        self.decoder = Decoder(
-            self.ring, tables, source="file", packets=self.packets, number_of=self.keys.source_number
-        )
+        self.decoder = Decoder(self.ring, tables, source="file", packets=self.packets, number_of=self.keys.source_number)
         return self.decoder
 
     def resume_point(self) -> ResumePoint | None:
@@ -147,3 +146,39 @@ def dump_of(path: Path) -> bytes:
         out.append(packet(b"\0" + data[at : at + size]))
         at += size
     return b"".join(out)
+
+
+def interrupted(data: bytes, choose: random.Random, ring_bytes: int = 1 << 20) -> list[Record]:
+    """Decode with a decoder that dies at random places; each next one knows only the ring's note."""
+    decoding = Decoding(ring_bytes=ring_bytes).open_file()
+    at = 4
+    while True:
+        lives = choose.randrange(1, 30)
+        for _ in range(lives):
+            progress = decoding.decoder.advance(choose.choice([1, 1000, 100_000]))
+            if progress == NEED_INPUT:
+                piece = data[at : at + choose.randrange(1, 100_000)]
+                at += decoding.feed(piece)
+                if not piece:
+                    break
+            elif progress == RING_FULL and (choose.random() < 0.5 or _ == lives - 1):
+                decoding.drain(choose.choice([0, 300_000, 140_000]))
+        else:
+            point = decoding.resume_point()
+            decoding.ring.close_writer()
+            decoding.ring.open_writer()
+            decoding.new_decoder()
+            at = point.offset if point else 4
+            decoding.open_file()
+            if point is not None:
+                decoding.decoder.resume(point)
+                description = int.from_bytes(data[13:17], "little")
+                decoding.feed(data[4 : 4 + description])
+                assert decoding.decoder.advance(1 << 20) == NEED_INPUT
+                decoding.decoder.seek(at)
+            continue
+        break
+    while decoding.drain():
+        pass
+    decoding.close()
+    return decoding.records

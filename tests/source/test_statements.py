@@ -61,7 +61,8 @@ def test_double_quotes_are_names_with_ansi_quotes_only() -> None:
     [
         "GRANT ALL ON *.* TO u", "CREATE USER u IDENTIFIED BY 'DROP TABLE t'", "DROP USER u", "ALTER USER u ACCOUNT LOCK",
         "FLUSH TABLES", "ANALYZE TABLE t", "OPTIMIZE TABLE t", "SET PASSWORD = 'x'", "SAVEPOINT a", "ROLLBACK TO a",
-        "CREATE DEFINER=`root`@`localhost` PROCEDURE p() INSERT INTO t VALUES (1)", "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW SET @a=1",
+        "CREATE DEFINER=`root`@`localhost` PROCEDURE p() INSERT INTO t VALUES (1)",
+        "CREATE TRIGGER tr AFTER INSERT ON t FOR EACH ROW SET @a=1",
         "CREATE FUNCTION f() RETURNS INT RETURN 1", "CREATE EVENT e ON SCHEDULE EVERY 1 DAY DO DROP TABLE t", "DROP ROLE r",
         "CREATE TEMPORARY TABLE t (id INT)", "DROP TEMPORARY TABLE IF EXISTS t", "DROP /*!40005 TEMPORARY */ TABLE t",
         "CREATE SEQUENCE s", "INSTALL PLUGIN p SONAME 'x'", "", "/* nothing */", ";", "'", "`", "/*", "CREATE", "DROP",
@@ -73,7 +74,14 @@ def test_administration_is_none_of_our_business(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["INSERT INTO t VALUES (1)", "/* x */ update t set a=1", "(SELECT f())", "WITH a AS (SELECT 1) DELETE FROM t", "LOAD DATA INFILE 'x' INTO TABLE t"]
+    "text",
+    [
+        "INSERT INTO t VALUES (1)",
+        "/* x */ update t set a=1",
+        "(SELECT f())",
+        "WITH a AS (SELECT 1) DELETE FROM t",
+        "LOAD DATA INFILE 'x' INTO TABLE t",
+    ],
 )
 def test_a_statement_that_changes_rows_is_known(text: str) -> None:
     assert classify(Statement("shop", text))[0] is Kind.ROWS
@@ -84,8 +92,10 @@ def query(text: bytes, status: bytes = b"", schema: bytes = b"shop") -> bytes:
 
 
 def test_the_status_variables_tell_sql_mode_and_character_set() -> None:
-    status = b"\x00" + bytes(4) + b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 8, 8, 8)
-    parsed = parse_query(query("DROP TABLE \"größe\"".encode("latin-1"), status), 13)
+    status = (
+        b"\x00" + bytes(4) + b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 8, 8, 8)
+    )
+    parsed = parse_query(query('DROP TABLE "größe"'.encode("latin-1"), status), 13)
     assert parsed == Statement("shop", 'DROP TABLE "größe"', ANSI_QUOTES)
 
 

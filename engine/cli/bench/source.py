@@ -17,7 +17,7 @@ def source(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = 
     """Decode the server's dump into a ring up to where its binlog ends now."""
     from engine.meta.open import open_meta
     from engine.ring import Ring
-    from engine.source import stage as source_stage
+    from engine.source.stage import build
 
     end_file, end_offset = end_of_binlog(url)
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
@@ -29,7 +29,7 @@ def source(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = 
         try:
             reader = ring.add_reader("bench")
             reader.open()
-            stage = source_stage.build(config, "bench", instance)
+            stage = build(config, "bench", instance)
             stage.on_start()
             counters = ring.counters
             start = time.perf_counter()

@@ -54,35 +54,33 @@ def stream(
 
 
 def _consume(config: Config, listen: str, end: tuple[int, int], consume: Consume) -> tuple[int, float, int]:
-    """Read until the source has come to the end and all its rows have arrived; rows, seconds, binlog bytes."""
+    """Read until the source has come to the end and all its rows have arrived; rows, seconds, binlog bytes.
+
+    The clock starts when the source connects to the server, and stops when the last batch is acked.
+    """
     from engine.ring import Ring
 
     ring = Ring.attach(Instance(config.server.data_dir).source_ring("bench"))
     counters = ring.counters
+    rows = 0
     with engine.connect(listen, destination="bench", timeout=_START_S) as stream:
-        # The clock starts once the source has begun; what it has decoded by then doesn't count.
-        while not (early := counters[SourceCounter.ROWS]):
-            time.sleep(0.0005)
-        early_bytes = counters[SourceCounter.BINLOG_BYTES]
-        started = last = time.perf_counter()
-        rows = 0
+        batch: engine.Batch | None = next(stream)  # from here on batches are sent ahead
         while True:
-            batch = stream.get(wait_ms=20)
             if batch is not None:
                 rows += _take(batch, consume)
                 batch.ack()
-                last = time.perf_counter()
-                continue
-            read_all = (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) >= end
-            if read_all and rows == counters[SourceCounter.ROWS]:
+                last_ns = time.monotonic_ns()
+            elif (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) >= end and rows == counters[SourceCounter.ROWS]:
                 break
-            if time.perf_counter() - last > _START_S:
+            elif time.monotonic_ns() - last_ns > _START_S * 1e9:
                 raise EngineError("bench: nothing arrives any more", rows=rows, read=counters[SourceCounter.ROWS])
-    size = counters[SourceCounter.BINLOG_BYTES] - early_bytes
+            batch = stream.get(wait_ms=20)
+    size = counters[SourceCounter.BINLOG_BYTES]
     check_equal("rows consumed", rows, counters[SourceCounter.ROWS])
+    seconds = (last_ns - counters[SourceCounter.CONNECTED_NS]) / 1e9
     counters.release()
     ring.close()
-    return rows - early, last - started, size
+    return rows, seconds, size
 
 
 def _take(batch: engine.Batch, consume: Consume) -> int:
@@ -90,7 +88,7 @@ def _take(batch: engine.Batch, consume: Consume) -> int:
     if consume is Consume.RAW:
         return len(batch)
     if consume is Consume.TUPLES:
-        return len(batch.rows())
+        return sum(1 for _ in batch.iter_rows())
     return sum(change.op in ("insert", "update", "delete") for change in batch)
 
 
