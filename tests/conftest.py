@@ -15,16 +15,18 @@ import pytest
 
 from tests.servers.database import Database
 from tests.servers.mariadb import MariaDB
+from tests.servers.mariadb_next import MariaDBNext
 from tests.servers.missing import Missing
 from tests.servers.mysql import MySQL
 
 MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
+EXTRA_MAKERS = {"mariadb_next": MariaDBNext}  # a test that asks for these is skipped where they can't be had, never failed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever uses a server's fixture is marked by it, so that `-m "not mysql"` leaves out what can't be had."""
     for item in items:
-        for name in MAKERS:
+        for name in (*MAKERS, *EXTRA_MAKERS):
             if {name, f"make_{name}"} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
 
@@ -33,11 +35,11 @@ def _make(name: str, options: dict[str, Any]) -> Database:
     """A started server; skips or fails the test where it can't be had."""
     server = None
     try:
-        server = MAKERS[name](**options)
+        server = {**MAKERS, **EXTRA_MAKERS}[name](**options)
         return server.start()
     except Missing as missing:
         _remove(server)
-        if os.environ.get("BINLOG_ENGINE_REQUIRE_SERVERS") == "1":
+        if os.environ.get("BINLOG_ENGINE_REQUIRE_SERVERS") == "1" and name in MAKERS:
             pytest.fail(f"no {name}: {missing}", pytrace=False)
         pytest.skip(f"no {name}: {missing}")
     except BaseException:
@@ -72,6 +74,12 @@ def make_mariadb() -> Iterator[Callable[..., MariaDB]]:
 def make_mysql() -> Iterator[Callable[..., MySQL]]:
     """`make_mysql(gtid_mode="OFF")`: a started MySQL of the test's own."""
     yield from _makers("mysql")
+
+
+@pytest.fixture
+def make_mariadb_next() -> Iterator[Callable[..., MariaDBNext]]:
+    """`make_mariadb_next(log_bin_compress="ON")`: a started MariaDB 11.8 of the test's own."""
+    yield from _makers("mariadb_next")
 
 
 def _shared(name: str) -> Iterator[Any]:

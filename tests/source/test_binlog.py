@@ -201,6 +201,7 @@ def test_a_decoder_cut_off_goes_on_with_the_same_records() -> None:
             at += decoding.feed(data[at : at + choose.randrange(1, 200_000)])
         if choose.random() < 0.1:
             point = decoding.decoder.resume_point()
+            assert point is not None
             decoding.decoder.resume(point)
             decoding.decoder.open("binlog", 1, 4)
             decoding.feed(data[4 : 4 + description])
