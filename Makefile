@@ -12,7 +12,7 @@ build: $(VENV)/.built
 $(VENV)/.built: pyproject.toml setup.py $(SOURCES)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip setuptools cython numpy
-	$(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
 	touch $@
 
 # make run [SECONDS=20] [RATE=200] [URL=mysql://user:password@host:3306]
@@ -38,7 +38,7 @@ bench: build
 lint: build
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/cython-lint engine
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/cython-lint engine  # it calls pycodestyle by name
 	$(BIN)/mypy engine
 
 clean:

@@ -334,6 +334,8 @@ static inline const uint8_t *value_set(const column_plan_t *c, const uint8_t *at
     if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint64_t set = load_le(at, c->prefix), length = 0;
     if (c->count < 64 && set >> c->count) return ROW_FAIL(ROW_ERROR_LABEL);
+    while (set && c->label_at[__builtin_ctzll(set)] == c->label_at[__builtin_ctzll(set) + 1])
+        set &= set - 1; /* as SELECT shows it: no comma follows an empty label that nothing stands before */
     for (uint64_t bits = set; bits; bits &= bits - 1) {
         int i = __builtin_ctzll(bits);
         length += c->label_at[i + 1] - c->label_at[i] + 1;

@@ -1,0 +1,204 @@
+"""The tables of one source at every position of its binlog.
+
+Everything that changes what is known is an entry with the position at which it counts: a DDL statement, an answer of the
+server, an edit by the operator. Entries are kept in meta, in one list here, and the catalog is what they make of it up to the
+position that is being read. Going back to an earlier position (a restart, another connection) builds the catalog anew, and a
+statement that is read again has its entry already: so each position is always read with the same tables.
+"""
+
+from __future__ import annotations
+
+import logging
+from bisect import bisect_right, insort_right
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from engine.errors import SourceError
+from engine.position import ORIGIN, Identity
+from engine.source.history import ddl
+from engine.source.history.catalog import SHOWN_CHARACTERS, Catalog, Entry, Known, Name, Unknown
+from engine.source.history.definition import TableDefinition
+from engine.source.history.draft import Draft, Session
+from engine.source.history.snapshot import Answer
+from engine.source.history.tokens import NotUnderstood
+
+log = logging.getLogger("engine.source")
+
+
+class Moment(NamedTuple):
+    """Where the decoder stands: source number, base name of the binlog files, identity of the event."""
+
+    source: int
+    base: str
+    at: Identity
+
+
+class Keeper(Protocol):
+    """The part of Meta that the history needs."""
+
+    def keep_history(self, source: int, position: Identity, entry: bytes) -> None: ...
+
+    def history(self, source: int) -> list[tuple[Identity, bytes]]: ...
+
+
+class Server(Protocol):
+    """snapshot.ServerTables, or what stands in for it."""
+
+    case_sensitive: bool | None
+
+    def read(self, name: Name | None = None) -> Answer: ...
+
+
+class SchemaHistory:
+    """keeper: None keeps nothing. server: None where only files are read. wants: `schema.table` -> does anybody want it."""
+
+    def __init__(
+        self, keeper: Keeper | None = None, server: Server | None = None, wants: Callable[[str], bool] = lambda name: True
+    ) -> None:
+        self._keeper = keeper
+        self._server = server
+        self._wants = wants
+        self._source = 0
+        self._entries: list[Entry] = []
+        self._applied = 0
+        self._at = ORIGIN
+        self._catalog = Catalog()
+        self._refused: set[tuple[Name, int]] = set()  # asked for in vain, for maps that tell the names themselves
+
+    @property
+    def asks_server(self) -> bool:
+        return self._server is not None
+
+    # ---- along with the binlog -------------------------------------------------------------------------------------
+
+    def definition(self, name: Name, moment: Moment) -> Known:
+        """What is known of a table at this moment."""
+        self._move_to(moment)
+        return self._catalog.find(name)
+
+    def learn(self, text: str, session: Session, tables: list[Name], moment: Moment) -> bool:
+        """A DDL statement; whether it changes what is known of any table. tables: those it names, as far as they can be told.
+
+        A statement that can't be followed makes the tables that it names unknown, and nothing more.
+        """
+        self._move_to(moment)
+        if any(entry.how == "ddl" for entry in self._entries_at(moment.at)):
+            return True
+        entry = Entry(moment.at, "ddl", text[:SHOWN_CHARACTERS])
+        draft = Draft(self._catalog, entry)
+        try:
+            ddl.apply(text, session, draft)
+        except (NotUnderstood, ValueError, LookupError, ArithmeticError) as error:
+            self._lose(entry, draft, tables, f"a statement can't be followed: {error}", moment)
+        self._doubt_what_is_newer(entry)
+        if not entry.tables and not entry.charsets:
+            return False
+        self._add(entry, moment)
+        return bool(entry.tables)
+
+    def _lose(self, entry: Entry, draft: Draft, tables: list[Name], why: str, moment: Moment) -> None:
+        entry.tables.clear()
+        entry.charsets.clear()
+        shown = " ".join(entry.sql.split())[:120]
+        for name in tables:
+            draft.put(name, Unknown(why, shown))
+        if wanted := [".".join(name) for name in tables if self._wants(".".join(name))]:
+            log.warning("%s: %s [statement=%s at=%s]", ", ".join(wanted), why, shown, moment.at)
+
+    def _doubt_what_is_newer(self, entry: Entry) -> None:
+        """The server may have answered after this statement: then its answer has the change already."""
+        for name, known in entry.tables.items():
+            seen = self._catalog.seen.get(name)
+            if seen and (entry.position.file, entry.position.start) < seen and isinstance(known, TableDefinition):
+                entry.tables[name] = Unknown("the server's table was read after this statement", " ".join(entry.sql.split())[:120])
+
+    def begin(self, moment: Moment) -> None:
+        """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later.
+        """
+        if self._server is None:
+            return
+        self._move_to(moment)
+        try:
+            answer = self._server.read()
+        except SourceError as error:
+            log.warning("the tables can't be read from the server now: %s", error)
+            return
+        self._take(answer, moment, lambda name: self._wants(".".join(name)))
+
+    def ask(self, name: Name, moment: Moment) -> TableDefinition | None:
+        """The table as the server has it now, not yet believed; None: it has none, or shows none to this account.
+
+        Raises:
+            ConnectionLost, ServerSetupError: the server can't be asked.
+        """
+        if self._server is None:
+            return None
+        self._answer = self._server.read(name)
+        self._catalog.case_sensitive = self._server.case_sensitive
+        tables = self._answer.tables
+        return tables.get(name) or next(iter(tables.values()), None)
+
+    def ask_once(self, name: Name, moment: Moment) -> TableDefinition | None:
+        """As ask, for what is only good to know: never an error, and not again until the table changes."""
+        if (name, self._applied) in self._refused:
+            return None
+        try:
+            found = self.ask(name, moment)
+        except SourceError as error:
+            log.debug("the table %s can't be read from the server: %s", ".".join(name), error)
+            found = None
+        if found is None:
+            self._refused.add((name, self._applied))
+        return found
+
+    def refuse(self, name: Name) -> None:
+        """What ask_once found doesn't agree with the binlog: don't ask again until something changes."""
+        self._refused.add((name, self._applied))
+
+    def believe(self, name: Name, found: TableDefinition, moment: Moment) -> None:
+        """What `ask` has just found agrees with the binlog: it holds from here on."""
+        answer = self._answer._replace(tables={name: found})
+        self._take(answer, moment, lambda each: True)
+
+    def _take(self, answer: Answer, moment: Moment, wants: Callable[[Name], bool]) -> None:
+        assert self._server is not None
+        self._catalog.case_sensitive = self._server.case_sensitive
+        tables: dict[Name, Known] = {name: table for name, table in answer.tables.items() if wants(name)}
+        base, file, offset = answer.end
+        entry = Entry(moment.at, "server", "", tables, dict(answer.charsets), (file, offset) if base == moment.base else None)
+        self._add(entry, moment)
+
+    # ---- entries ---------------------------------------------------------------------------------------------------
+
+    def _move_to(self, moment: Moment) -> None:
+        if moment.source != self._source:
+            self._source = moment.source
+            kept = self._keeper.history(moment.source) if self._keeper else []
+            self._entries = [Entry.unpack(position, packed) for position, packed in kept]
+            self._restart()
+        if moment.at < self._at:
+            self._restart()
+        self._at = moment.at
+        while self._applied < len(self._entries) and self._entries[self._applied].position <= self._at:
+            self._catalog.apply(self._entries[self._applied])
+            self._applied += 1
+
+    def _restart(self) -> None:
+        self._applied = 0
+        self._at = ORIGIN
+        self._refused.clear()
+        self._catalog = Catalog(self._catalog.case_sensitive)
+
+    def _entries_at(self, at: Identity) -> list[Entry]:
+        end = bisect_right(self._entries, at, key=lambda entry: entry.position)
+        begin = end
+        while begin and self._entries[begin - 1].position == at:
+            begin -= 1
+        return self._entries[begin:end]
+
+    def _add(self, entry: Entry, moment: Moment) -> None:
+        """Keep it first: what is in force must be there after a restart."""
+        if self._keeper is not None:
+            self._keeper.keep_history(moment.source, entry.position, entry.pack())
+        insort_right(self._entries, entry, key=lambda each: each.position)
+        self._move_to(moment)

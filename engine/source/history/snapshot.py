@@ -1,0 +1,103 @@
+"""Tables as a live server has them now: information_schema of MySQL and MariaDB."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from engine.config import SourceConfig
+from engine.errors import ConnectionLost
+from engine.position import split_file_name
+from engine.source.connection import Connection
+from engine.source.history.catalog import Name
+from engine.source.history.columns import parse_column_type
+from engine.source.history.definition import ColumnDefinition, Key, TableDefinition, charset_of_collation_name
+from engine.source.history.elements import with_versioning
+from engine.source.history.tokens import Cursor, tokens
+
+_COLUMNS = """SELECT table_schema, table_name, column_name, column_type, character_set_name, is_nullable, extra, column_key
+FROM information_schema.columns WHERE {} ORDER BY table_schema, table_name, ordinal_position"""
+_KEYS = """SELECT table_schema, table_name, index_name, column_name, sub_part FROM information_schema.statistics
+WHERE non_unique = 0 AND {} ORDER BY table_schema, table_name, index_name, seq_in_index"""
+_TABLES = """SELECT table_schema, table_name, table_collation, table_type FROM information_schema.tables WHERE {}"""
+_SCHEMAS = "SELECT schema_name, default_character_set_name FROM information_schema.schemata"
+_OWN = "table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
+_ONE = "table_schema = %s AND table_name = %s"
+Query = Callable[..., tuple[tuple[Any, ...], ...]]
+
+
+class Answer(NamedTuple):
+    """What the server says. end: base name, file number and offset where its binlog ended when all had been read."""
+
+    tables: dict[Name, TableDefinition]
+    charsets: dict[str, str | None]
+    end: tuple[str, int, int]
+
+
+class ServerTables:
+    """Asks a source's server for its tables, on a connection of its own that is opened when it is first needed."""
+
+    def __init__(self, config: SourceConfig, source: str) -> None:
+        self._connection = Connection(config, source)
+        self._open = False
+        self.case_sensitive: bool | None = None
+
+    def read(self, name: Name | None = None) -> Answer:
+        """One table, or all but the system's own ones. A table that isn't there, or that the account may not see, is missing.
+
+        Raises:
+            ConnectionLost, ServerSetupError: the server can't be asked.
+        """
+        if self._open:
+            try:
+                return self._read(name)
+            except ConnectionLost:
+                self.close()  # it was idle for long
+        self._connection.login()
+        self._open = True
+        return self._read(name)
+
+    def _read(self, name: Name | None) -> Answer:
+        connection = self._connection
+        self.case_sensitive = connection.query("SELECT @@lower_case_table_names")[0][0] == 0
+        tables = read_tables(connection.query, name, mariadb=connection.known_facts.is_mariadb)
+        charsets: dict[str, str | None] = {} if name else {row[0]: row[1] for row in connection.query(_SCHEMAS)}
+        rows = connection.query_either("SHOW MASTER STATUS", "SHOW BINARY LOG STATUS")
+        base, number = split_file_name(str(rows[0][0])) if rows else ("", 0)
+        return Answer(tables, charsets, (base, number, int(rows[0][1]) if rows else 0))
+
+    def close(self) -> None:
+        self._open = False
+        self._connection.close()
+
+
+def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name, TableDefinition]:
+    """One table, or all but the system's own. query: runs a statement with arguments, returns all rows."""
+    where, arguments = (_ONE, name) if name else (_OWN, ())
+    heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row for row in query(_TABLES.format(where), *arguments)}
+    columns: dict[Name, list[ColumnDefinition]] = {}
+    promoted: dict[Name, set[str]] = {}
+    for schema, table, column, type_, charset, nullable, extra, key in query(_COLUMNS.format(where), *arguments):
+        if (schema, table) not in heads or heads[schema, table][3] == "VIEW":
+            continue
+        extra = str(extra or "").upper()
+        definition = parse_column_type(column, Cursor(tokens(str(type_), mariadb=mariadb)), charset, mariadb=mariadb)
+        system = next((word for word in ("start", "end") if f"ROW {word.upper()}" in extra), "")
+        definition = replace(definition, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
+        columns.setdefault((schema, table), []).append(definition)
+        if key == "PRI":
+            promoted.setdefault((schema, table), set()).add(column)
+    keys: dict[Name, dict[str, list[tuple[str, int]]]] = {}
+    for schema, table, index, column, prefix in query(_KEYS.format(where), *arguments):
+        keys.setdefault((schema, table), {}).setdefault(index, []).append((column or "", prefix or 0))
+    found = {}
+    for each, described in columns.items():
+        unique = [Key(index, tuple(parts)) for index, parts in keys.get(each, {}).items()]
+        # the one that stands in for a primary key first: they aren't listed in the order that decides it
+        unique.sort(key=lambda key: not {column for column, _ in key.columns} <= promoted.get(each, set()))
+        _, _, collation, kind = heads[each]
+        made = TableDefinition(tuple(described), tuple(unique), collation and charset_of_collation_name(collation))
+        found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
+    return found
+
