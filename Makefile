@@ -10,10 +10,12 @@ CODE    := engine tests bench demo examples setup.py
 build: $(VENV)/.built
 
 $(VENV)/.built: pyproject.toml setup.py $(SOURCES)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --upgrade pip setuptools cython numpy
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
-	touch $@
+	@tools/prepare_python.sh $(PYTHON)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo 'setting up $(VENV): dependencies, then the extensions; a minute or two, once'
+	@$(BIN)/python -m pip install -q --upgrade pip setuptools cython numpy
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
+	@touch $@
 
 # make run [SECONDS=20] [RATE=200] [URL=mysql://user:password@host:3306]
 run: build

@@ -1,4 +1,4 @@
-"""Meta: what must outlive a process. Acked positions per consumer, source numbers, table keys."""
+"""Meta: what must outlive a process. Acked positions per consumer, source numbers, table keys, schema histories."""
 
 from __future__ import annotations
 
@@ -51,6 +51,14 @@ class Meta(Protocol):
 
     def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
         """Where this history was first read from: keeps `position` unless one is kept already; returns the kept one."""
+        ...
+
+    def keep_history(self, source: int, position: Identity, entry: bytes) -> None:
+        """Keep one entry of this source number's schema history."""
+        ...
+
+    def history(self, source: int) -> list[tuple[Identity, bytes]]:
+        """The entries kept for this source number by position; those of one position in the order in which they were kept."""
         ...
 
     def close(self) -> None: ...

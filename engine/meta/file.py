@@ -33,6 +33,12 @@ CREATE TABLE first_position (
     source INTEGER PRIMARY KEY,
     file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL) STRICT;
 """
+# Made in files that were written before there was one, too.
+_HISTORY = """
+CREATE TABLE IF NOT EXISTS schema_history (
+    number INTEGER PRIMARY KEY, source INTEGER NOT NULL,
+    file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL, entry BLOB NOT NULL) STRICT
+"""
 _ACK = """
 INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET file = excluded.file, start = excluded.start, event = excluded.event, row = excluded.row
@@ -114,6 +120,21 @@ class FileMeta:
             kept = row.fetchone()
         return kept and Identity(*kept)
 
+    def keep_history(self, source: int, position: Identity, entry: bytes) -> None:
+        with self._errors_named(), self._to_the_disk(), self._transaction():
+            self._db.execute(
+                "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)",
+                (source, *position, entry),
+            )
+
+    def history(self, source: int) -> list[tuple[Identity, bytes]]:
+        with self._errors_named():
+            rows = self._db.execute(
+                "SELECT file, start, event, row, entry FROM schema_history WHERE source = ? ORDER BY file, start, event, row, number",
+                (source,),
+            ).fetchall()
+        return [(Identity(*row[:4]), row[4]) for row in rows]
+
     def close(self) -> None:
         """Closing twice is harmless."""
         with suppress(sqlite3.Error):  # everything is committed already; a failed checkpoint loses nothing
@@ -144,6 +165,7 @@ class FileMeta:
             )  # fmt: skip
         with self._transaction():  # a file that can be read but not written is better known now than at the first ack
             self._db.execute(f"PRAGMA user_version = {VERSION}")
+            self._db.execute(_HISTORY)
 
     def _number(
         self, find: str, wanted: tuple[object, ...], insert: str, values: tuple[object, ...], most: int, what: str

@@ -7,8 +7,10 @@
 #ifndef BINLOG_ENGINE_APPLY_H
 #define BINLOG_ENGINE_APPLY_H
 
-#include "_next_event.h"
+#include "_unpack.h"
 
+#define INFLATED_BYTES_AT_FIRST (64ull << 10)
+#define INFLATED_BYTES_MOST (8ull << 30) /* a record's length has 32 bits, and an update has two images */
 #define DUMMY_TABLE 0xffffff /* MySQL: a ROWS event without rows that only ends a statement */
 
 /* u8 flags | uuid | u64 number | u8 2 | u64 last committed | u64 sequence number | u56 commit time on this server, µs (bit 55:
@@ -70,23 +72,29 @@ static inline int decoder_table_map(decoder_t *d) {
     return DECODER_OK;
 }
 
-/* One row to `to`, which has room for the bound. Returns the end of the record, NULL: it can't be decoded. */
+/* One row to `to`, which has room for `row_most`. Returns the end of the record, NULL: it can't be decoded. */
 static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8_t *to) {
     rows_t *rows = &d->rows;
     const uint8_t *src = event + rows->at, *end = event + rows->end;
-    uint64_t hash, other_hash;
-    uint8_t *p = to + RECORD_HEAD_BYTES;
+    row_key_t key, other_key;
+    uint8_t *p = to + RECORD_HEAD_BYTES, *image_end;
     memcpy(to, rows->head, RECORD_HEAD_BYTES);
     if (rows->kind == RECORD_INSERT) *p++ = 0xc0;
-    int64_t used = d->row_image(rows->table->plan, event + rows->first_present, src, end, p, &p, &hash, &d->fault_column);
+    image_end = p + rows->inflated;
+    int64_t used = d->row_image(rows->table->plan, event + rows->first_present, src, end, p, &image_end, &key, NULL,
+                                &d->fault_column);
     if (used > 0 && rows->kind == RECORD_UPDATE) {
         src += used;
-        used = d->row_image(rows->table->plan, event + rows->second_present, src, end, p, &p, &other_hash, &d->fault_column);
+        p = image_end;
+        image_end = p + rows->inflated;
+        used = d->row_image(rows->table->plan, event + rows->second_present, src, end, p, &image_end, &other_key, &key,
+                            &d->fault_column);
         if (used >= 0) {
-            if (hash != other_hash && other_hash) to[RECORD_FLAGS_AT + 1] = RECORD_KEY_CHANGED; /* 0: the key isn't in it */
+            if (key.hash != other_key.hash && other_key.hash) to[RECORD_FLAGS_AT + 1] = RECORD_KEY_CHANGED;
             used += src - (event + rows->at);
         }
     }
+    p = image_end;
     if (rows->kind == RECORD_DELETE) *p++ = 0xc0;
     if (used <= 0) {
         decoder_failed(d, used < 0 ? FAULT_ROW : FAULT_ROW_EMPTY, used);
@@ -95,8 +103,23 @@ static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8
     rows->at += (size_t)used;
     record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)(p - to));
     record_set_u32(to + RECORD_ROW_AT, rows->row++);
-    record_set_u64(to + RECORD_HASH_AT, hash);
+    record_set_u64(to + RECORD_HASH_AT, key.hash);
     return p;
+}
+
+/* Bytes that one row takes at most. */
+static inline uint64_t decoder_row_most(const rows_t *rows) {
+    return RECORD_HEAD_BYTES + 1 + (rows->bound + rows->inflated) * (rows->kind == RECORD_UPDATE ? 2 : 1);
+}
+
+/* A row whose compressed columns found no room: twice as much for the next try. 0: that was not the matter, or it's too much. */
+static inline int decoder_grow_row(decoder_t *d) {
+    rows_t *rows = &d->rows;
+    if (d->fault != FAULT_ROW || d->fault_detail != ROW_ERROR_ROOM) return 0;
+    rows->inflated = rows->inflated ? 2 * rows->inflated : INFLATED_BYTES_AT_FIRST;
+    if (rows->inflated <= INFLATED_BYTES_MOST) return 1;
+    decoder_failed(d, FAULT_MEMORY, (int64_t)rows->inflated);
+    return 0;
 }
 
 /* The rest of the ROWS event's rows. */
@@ -104,7 +127,7 @@ static inline int decoder_write_rows(decoder_t *d) {
     rows_t *rows = &d->rows;
     output_t *out = &d->out;
     const uint8_t *event = decoder_event(d);
-    const uint64_t most = RECORD_HEAD_BYTES + 1 + rows->bound * (rows->kind == RECORD_UPDATE ? 2 : 1);
+    uint64_t most = decoder_row_most(rows);
     const uint32_t number = d->transaction.event;
     int code;
     while (rows->at < rows->end) {
@@ -124,14 +147,22 @@ static inline int decoder_write_rows(decoder_t *d) {
         }
         uint8_t *to = deliver && !d->resume_fragments ? output_room(out, most) : NULL, *end;
         if (to) { /* straight into the ring */
-            if (!(end = decoder_put_row(d, event, to))) return DECODER_FAULT;
+            if (!(end = decoder_put_row(d, event, to))) {
+                if (!decoder_grow_row(d)) return DECODER_FAULT;
+                most = decoder_row_most(rows);
+                continue;
+            }
             decoder_mark(d, &out->last, number, row, 0);
             out->rows++;
             output_claim(out, (uint64_t)(end - to));
             continue;
         }
         if (!(to = output_scratch(out, most))) return decoder_failed(d, FAULT_MEMORY, (int64_t)most);
-        if (!(end = decoder_put_row(d, event, to))) return DECODER_FAULT;
+        if (!(end = decoder_put_row(d, event, to))) {
+            if (!decoder_grow_row(d)) return DECODER_FAULT;
+            most = decoder_row_most(rows);
+            continue;
+        }
         if (deliver) {
             source_note_t last;
             decoder_mark(d, &last, number, row, 0);
@@ -179,6 +210,7 @@ static inline int decoder_start_rows(decoder_t *d) {
     rows->at = (size_t)(at - event);
     rows->end = (size_t)(end - event);
     rows->row = 0;
+    rows->inflated = 0;
     rows->bound = d->row_bound(rows->table->plan, (uint64_t)(end - at));
     decoder_head(d, rows->head, rows->kind, d->transaction.event, 0);
     record_set_u32(rows->head + RECORD_TABLE_AT, rows->table->key);
@@ -187,11 +219,19 @@ static inline int decoder_start_rows(decoder_t *d) {
 }
 
 static inline int decoder_apply(decoder_t *d) {
+    int code;
     if (d->rows.active) return decoder_write_rows(d);
     switch (d->type) {
     case EVENT_WRITE_ROWS_V1: case EVENT_UPDATE_ROWS_V1: case EVENT_DELETE_ROWS_V1:
     case EVENT_WRITE_ROWS: case EVENT_UPDATE_ROWS: case EVENT_DELETE_ROWS:
         return decoder_start_rows(d);
+    case EVENT_WRITE_ROWS_COMPRESSED_V1: case EVENT_WRITE_ROWS_COMPRESSED_V1 + 1: case EVENT_DELETE_ROWS_COMPRESSED_V1:
+    case EVENT_WRITE_ROWS_COMPRESSED: case EVENT_WRITE_ROWS_COMPRESSED + 1: case EVENT_DELETE_ROWS_COMPRESSED:
+        code = decoder_unpack_rows(d);
+        return code == DECODER_OK ? decoder_start_rows(d) : code;
+    case EVENT_QUERY_COMPRESSED:
+        code = decoder_unpack_query(d);
+        return code == DECODER_OK ? decoder_query(d) : code;
     case EVENT_TABLE_MAP:
         return decoder_table_map(d);
     case EVENT_XID:

@@ -4,7 +4,7 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine._ring cimport Ring, ring_t
-from engine.source._rows cimport RowPlan
+from engine.source._rows cimport RowPlan, row_key_t
 
 
 cdef extern from "_events.h" nogil:
@@ -43,6 +43,7 @@ cdef extern from "_transaction.h" nogil:
         int grouped
         int begun
         uint32_t event
+        uint32_t file
         uint64_t start
         uint32_t begin_event
         uint32_t begin_row
@@ -96,6 +97,10 @@ cdef extern from "_output.h" nogil:
     void output_set(const output_t *o, int counter, uint64_t value) noexcept
 
 
+cdef extern from "_pages.h" nogil:
+    void *pages_resize(void *pages, size_t from_bytes, size_t to_bytes) noexcept
+
+
 cdef extern from "_record.h" nogil:
     enum:
         RECORD_DDL
@@ -114,9 +119,13 @@ cdef extern from "_apply.h" nogil:
         FAULT_COLUMNS
         FAULT_ROW
         FAULT_ROW_EMPTY
+        FAULT_CHECKSUM
+        FAULT_POSITION
+        FAULT_SHORT
 
     ctypedef int64_t (*row_image_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
-                                    uint64_t *, int *) noexcept
+                                    row_key_t *, const row_key_t *, int *) noexcept
+    ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
     ctypedef uint64_t (*row_bound_t)(const void *, uint64_t) noexcept
     ctypedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t) noexcept
     ctypedef unsigned long (*crc32_wide_t)(unsigned long, const uint8_t *, size_t) noexcept
@@ -148,6 +157,10 @@ cdef extern from "_apply.h" nogil:
         table_slot_t *slots
         row_image_t row_image
         row_bound_t row_bound
+        inflate_t inflate
+        uint8_t *unpacked
+        size_t unpacked_bytes
+        int is_unpacked
         crc32_t crc
         crc32_wide_t crc_wide
         uint16_t number
@@ -185,6 +198,7 @@ cdef extern from "_apply.h" nogil:
                            int counts) noexcept
     int decoder_heartbeat(decoder_t *d, uint64_t time_us) noexcept
     void decoder_finish_event(decoder_t *d) noexcept
+    void decoder_forget_unpacked(decoder_t *d) noexcept
     int decoder_run(decoder_t *d, uint64_t budget) noexcept
 
 

@@ -18,6 +18,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
 from engine._ring cimport Ring
+from engine.source._inflate cimport inflate
 from engine.source._rows cimport row_bound, row_error_text, row_image
 
 import os
@@ -25,6 +26,7 @@ import os
 from engine.errors import BinlogError, ConnectionLost, InternalError
 from engine.position import Identity, join_file_name
 from engine.source import crc, events, gtid, statements
+from engine.source.history.history import Moment
 from engine.source.note import ResumePoint
 
 NEED_INPUT = DECODER_INPUT   # everything that is there has been read
@@ -88,6 +90,7 @@ cdef class Decoder:
         self.d.out.ring = &ring.ring
         self.d.row_image = <row_image_t>row_image
         self.d.row_bound = <row_bound_t>row_bound
+        self.d.inflate = inflate
         if crc.WIDE:
             self.d.crc_wide = <crc32_wide_t><uintptr_t>crc.ADDRESS
         else:
@@ -99,6 +102,7 @@ cdef class Decoder:
         input_free(&self.d.input)
         input_free(&self.d.inner)
         output_free(&self.d.out)
+        pages_resize(self.d.unpacked, self.d.unpacked_bytes, 0)
         free(self.d.slots)
 
     # ---- where to read -------------------------------------------------------------------------------------------
@@ -113,6 +117,7 @@ cdef class Decoder:
         input_clear(&self.d.inner)
         self.payload = None
         self.d.current = &self.d.input
+        decoder_forget_unpacked(&self.d)
         self.d.have_event = self.d.described = self.d.rows.active = self.d.transaction.open = self.d.started = 0
         self.d.checksum = checksum
         decoder_forget_tables(&self.d)
@@ -289,7 +294,8 @@ cdef class Decoder:
         cdef const uint8_t *raw = <const uint8_t *>body
         cdef KnownTable known = self.versions.get(body[id_bytes:])
         if known is None:
-            known = KnownTable(body[id_bytes:], self.tables.version(body, post_header, bool(self.d.mariadb), self._error))
+            version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
+            known = KnownTable(body[id_bytes:], version)
             if len(self.versions) >= VERSIONS_KEPT:
                 decoder_forget_tables(&self.d)
                 self.versions.clear()
@@ -303,6 +309,11 @@ cdef class Decoder:
         cdef bytes packed
         name = text[:transaction_gtid(&self.d.transaction, text)].decode() or None
         packed = statements.ddl_of_statement(body, self.d.post_header[EVENT_QUERY - 1], name, self._error)
+        if packed is not None and self.tables.learn(
+            body, self.d.post_header[EVENT_QUERY - 1], bool(self.d.mariadb), self._moment()
+        ):
+            decoder_forget_tables(&self.d)
+            self.versions.clear()  # the same TABLE_MAP may now mean other columns
         if packed is not None and not decoder_delivered(&self.d, event, 0):
             output_count(&self.d.out, COUNTER_DDL, 1)
             if decoder_put_packed(&self.d, RECORD_DDL, 0, event, <const uint8_t *>packed, len(packed), True) == DECODER_FAULT:
@@ -343,6 +354,11 @@ cdef class Decoder:
 
     # ---- errors --------------------------------------------------------------------------------------------------
 
+    def _moment(self):
+        """Where the event now read stands, for the schema history."""
+        place = Identity(self.d.transaction.file, self.d.transaction.start, self.d.transaction.event, 0)
+        return Moment(self.d.number, self.base, place)
+
     cdef bytes body(self):
         return PyBytes_FromStringAndSize(<const char *>decoder_event(&self.d) + EVENT_HEADER_BYTES, self.d.body_bytes)
 
@@ -374,6 +390,8 @@ cdef class Decoder:
                 if 0 <= self.d.fault_column < known.plan.columns:
                     facts["column"] = known.plan.schema.columns[self.d.fault_column].name
                 return self._error(row_error_text(self.d.fault_detail), remedy=events.DAMAGED, **facts)
+        if self.d.fault in (FAULT_CHECKSUM, FAULT_POSITION, FAULT_SHORT) and not self.d.have_event:
+            facts["event"] = events.type_name(self.d.type)  # as its header claims
         what, remedy = events.FAULTS[self.d.fault]
         if self.d.fault_detail:
             facts["found"] = self.d.fault_detail

@@ -4,7 +4,8 @@
  *
  *   _events.h  bytes in, events cut out          _transaction.h  GTID, place and time of the open transaction
  *   _next_event.h  one event checked and located _output.h       records into the ring, the note
- *   _apply.h   what each event means             this file       the state that all of them share
+ *   _unpack.h  events that come compressed       this file       the state that all of them share
+ *   _apply.h   what each event means
  *
  * Whatever answers DECODER_FULL has changed nothing that it would do again, so it is simply called again.
  */
@@ -15,6 +16,7 @@
 
 #include "_events.h"
 #include "_output.h"
+#include "_row_key.h"
 #include "_transaction.h"
 
 enum { /* what decoder_run answers */
@@ -30,13 +32,15 @@ enum { /* what decoder_run answers */
 };
 enum { /* the keys of FAULTS in events.py */
     FAULT_PACKET = 1, FAULT_SIZE, FAULT_CHECKSUM, FAULT_NOT_DESCRIBED, FAULT_DESCRIPTION, FAULT_POSITION, FAULT_SHORT,
-    FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_XA,
+    FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_XA, FAULT_COMPRESSED,
 };
 
 /* As engine/source/_rows.pxd describes it. */
 typedef int64_t (*row_image_t)(const void *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
-                               uint8_t *dst, uint8_t **dst_end, uint64_t *key_hash, int *bad_column);
+                               uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column);
 typedef uint64_t (*row_bound_t)(const void *plan, uint64_t source_bytes);
+/* As engine/source/_inflate.pxd describes it. */
+typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 typedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t);
 typedef unsigned long (*crc32_wide_t)(unsigned long, const uint8_t *, size_t);
 
@@ -65,7 +69,8 @@ typedef struct { /* the ROWS event that is being written; offsets count from the
     size_t second_present;
     size_t at, end;
     uint32_t row;
-    uint64_t bound;        /* bytes that one image takes at most */
+    uint64_t bound;        /* bytes that one image takes at most, its compressed columns aside */
+    uint64_t inflated;     /* bytes that the compressed columns of one image may take; grows when they take more */
     uint8_t head[64];
 } rows_t;
 
@@ -80,6 +85,10 @@ typedef struct {
     size_t slot_count, slots_used;
     row_image_t row_image;
     row_bound_t row_bound;
+    inflate_t inflate;
+    uint8_t *unpacked;     /* the event now read, where it came compressed */
+    size_t unpacked_bytes; /* of that memory */
+    int is_unpacked;
     crc32_t crc;           /* one of the two is there */
     crc32_wide_t crc_wide;
 
@@ -116,7 +125,17 @@ static inline int decoder_failed(decoder_t *d, int fault, int64_t detail) {
     return DECODER_FAULT;
 }
 
-static inline const uint8_t *decoder_event(const decoder_t *d) { return d->current->bytes + d->current->event_at; }
+static inline const uint8_t *decoder_event(const decoder_t *d) {
+    return d->is_unpacked ? d->unpacked : d->current->bytes + d->current->event_at;
+}
+/* The event has been dealt with; the memory of a large one is given back. */
+static inline void decoder_forget_unpacked(decoder_t *d) {
+    d->is_unpacked = 0;
+    if (d->unpacked_bytes > SCRATCH_KEPT_BYTES) {
+        d->unpacked = (uint8_t *)pages_resize(d->unpacked, d->unpacked_bytes, 0);
+        d->unpacked_bytes = 0;
+    }
+}
 static inline uint64_t decoder_event_time_us(const decoder_t *d) { return le32(decoder_event(d)) * UINT64_C(1000000); }
 
 static inline place_t decoder_place(const decoder_t *d, uint32_t event, uint32_t row) {

@@ -12,8 +12,6 @@
 #include "_text.h"
 #include "_times.h"
 
-#define ROW_KEY_COLUMNS 32 /* MariaDB's limit of key parts; MySQL has 16 */
-
 /* Every kind of column, with the function that reads it. */
 #define ROW_OPS(X)                                                                                                      \
     X(TINY, value_tiny) X(TINY_UNSIGNED, value_tiny_unsigned) X(SHORT, value_short)                                     \
@@ -31,11 +29,12 @@ enum {
 #define X(NAME, FUNCTION) ROW_OP_##NAME,
     ROW_OPS(X)
 #undef X
-    ROW_OP_COUNT
+    ROW_OP_COMPRESSED, /* value_compressed, which needs to know the room */
 };
 
 typedef struct row_plan {
     uint32_t columns;
+    uint32_t hidden;          /* so many more at the end, 8 bytes each, which nobody gets (MariaDB's DB_ROW_HASH_1) */
     uint32_t key_columns;
     uint64_t fixed_bound;
     uint64_t hash_seed;       /* FNV-1a over the table's name */
@@ -69,6 +68,22 @@ static inline uint32_t count_set(const uint8_t *p, uint32_t n) {
     return n ? count + (uint32_t)__builtin_popcount((uint8_t)(*p << (8 - n))) : count;
 }
 
+/* Past the hidden columns. */
+static const uint8_t *row_hidden(const row_plan_t *plan, const uint8_t *present, const uint8_t *nulls, uint32_t bit,
+                                 const uint8_t *at, const uint8_t *end, int plain) {
+    for (uint32_t i = plan->columns; i < plan->columns + plan->hidden; i++) {
+        if (!plain) {
+            if (!(present[i >> 3] >> (i & 7) & 1)) continue;
+            uint32_t null = nulls[bit >> 3] >> (bit & 7) & 1;
+            bit++;
+            if (null) continue;
+        }
+        if (end - at < 8) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+        at += 8;
+    }
+    return at;
+}
+
 /* The loop over the columns. `plain`: all are present and none is NULL. Returns where the image ends, or ROW_FAIL. */
 static inline __attribute__((always_inline)) const uint8_t *row_values(
     const row_plan_t *plan, const uint8_t *present, const uint8_t *nulls, const uint8_t *at, const uint8_t *end, uint8_t *o,
@@ -97,6 +112,7 @@ static inline __attribute__((always_inline)) const uint8_t *row_values(
 #define X(NAME, FUNCTION) case ROW_OP_##NAME: at = FUNCTION(c, at, end, &value_end); break;
             ROW_OPS(X)
 #undef X
+            case ROW_OP_COMPRESSED: at = value_compressed(c, at, end, &value_end, *out); break;
             default: __builtin_unreachable();
         }
         if (__builtin_expect(ROW_FAILED(at), 0)) {
@@ -107,14 +123,14 @@ static inline __attribute__((always_inline)) const uint8_t *row_values(
         key[c->key][1] = o;
     }
     *out = o;
-    return at;
+    return __builtin_expect(plan->hidden != 0, 0) ? row_hidden(plan, present, nulls, bit, at, end, plain) : at;
 }
 
 /* See _rows.pxd. */
 static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
-                         uint8_t *dst, uint8_t **dst_end, uint64_t *key_hash, int *bad_column) {
-    uint8_t *key[1 + ROW_KEY_COLUMNS][2]; /* begin and end of each key column at dst; place 0 is for all others */
-    uint32_t columns = plan->columns;
+                         uint8_t *dst, uint8_t **dst_end, row_key_t *row_key, const row_key_t *before, int *bad_column) {
+    uint8_t *(*key)[2] = row_key->place;
+    uint32_t columns = plan->columns + plan->hidden;
     int all_present = all_set(present, columns);
     uint32_t bits = all_present ? columns : count_set(present, columns);
     uint32_t null_bytes = (bits + 7) >> 3;
@@ -128,14 +144,16 @@ static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const u
     else
         at = row_values(plan, present, src, at, src_end, o, dst_end, key, bad_column, 0);
     if (ROW_FAILED(at)) return ROW_CODE(at);
-    if (key_hash != NULL) {
-        uint64_t hash = plan->hash_seed;
-        for (uint32_t i = 1; i <= plan->key_columns; i++) {
-            if (key[i][0] == NULL) { *key_hash = 0; return at - src; }
-            hash = record_hash_add(hash, key[i][0], (uint64_t)(key[i][1] - key[i][0]));
+    uint64_t hash = plan->hash_seed;
+    for (uint32_t i = 1; i <= plan->key_columns; i++) {
+        uint8_t *const *place = key[i][0] || !before ? key[i] : before->place[i];
+        if (place[0] == NULL) {
+            row_key->hash = 0;
+            return at - src;
         }
-        *key_hash = record_hash_finish(hash);
+        hash = record_hash_add(hash, place[0], (uint64_t)(place[1] - place[0]));
     }
+    row_key->hash = record_hash_finish(hash);
     return at - src;
 }
 

@@ -99,7 +99,7 @@ static inline int decoder_locate(decoder_t *d, const uint8_t *event, size_t size
 static inline int event_is_numbered(int type) {
     return type == EVENT_QUERY || type == EVENT_XID || type == EVENT_INTVAR || type == EVENT_RAND || type == EVENT_USER_VAR
         || (type >= EVENT_TABLE_MAP && type <= EVENT_DELETE_ROWS_V1) || (type >= EVENT_ROWS_QUERY && type <= EVENT_DELETE_ROWS)
-        || type == EVENT_TRANSACTION_PAYLOAD;
+        || type == EVENT_TRANSACTION_PAYLOAD || (type >= EVENT_QUERY_COMPRESSED && type <= EVENT_DELETE_ROWS_COMPRESSED);
 }
 
 static inline int decoder_next_event(decoder_t *d) {
@@ -144,6 +144,7 @@ static inline void decoder_finish_event(decoder_t *d) {
     d->have_event = 0;
     input_consume(d->current);
     output_shrink(&d->out);
+    if (d->is_unpacked) decoder_forget_unpacked(d);
 }
 
 #endif

@@ -10,12 +10,19 @@ cdef extern from "_image.h" nogil:
 
     # Room that one row image needs at dst, given that it has at most source_bytes; ROW_SLACK for whole-word stores included.
     # Text converted from other character sets takes up to 3 bytes for one, JSON up to 6, everything else 1 beside a constant.
+    # What MariaDB's COMPRESSED columns inflate to comes on top.
     uint64_t row_bound(const row_plan_t *plan, uint64_t source_bytes) noexcept
+
+
+cdef extern from "_row_key.h" nogil:
+    ctypedef struct row_key_t:
+        uint64_t hash
 
 
 cdef class RowPlan:
     cdef row_plan_t *plan
     cdef readonly object schema  # TableSchema
+    cdef readonly object table_map
     cdef readonly int columns
     cdef list _kept              # bytes objects that the plan points into
 
@@ -24,11 +31,12 @@ cdef class RowPlan:
 #
 # Decodes ONE row image: NULL bits + values. `present`: the event's bitmap of (columns + 7) / 8 bytes; the event's column
 # count must be the plan's. Writes one msgpack array (all table columns; ext type 1, empty, where not present) at dst,
-# which has row_bound() bytes of room, and sets *dst_end. Never reads at or behind src_end.
-# key_hash: if not NULL receives the primary-key hash of this image (docs/protocol.md, "The key hash"), the key's columns in
-# the key's order; 0 if one of them is not in the image.
+# and sets *dst_end. Never reads at or behind src_end. Room at dst: row_bound() bytes, and those up to where *dst_end points when
+# called, which COMPRESSED columns may use; where they need more, ROW_ERROR_ROOM.
+# key: receives the primary-key hash of this image (docs/protocol.md, "The key hash"), the key's columns in the key's order;
+# those that the image doesn't hold are taken from `before`, the key of an update's first image; hash 0 if they aren't there.
 # Returns the bytes consumed from src (>= 0), or a negative ROW_ERROR_*; *bad_column is then the column, -1 for the NULL bits.
 cdef int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
-                       uint8_t *dst, uint8_t **dst_end, uint64_t *key_hash, int *bad_column) noexcept nogil
+                       uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column) noexcept nogil
 
 cdef str row_error_text(int64_t code)

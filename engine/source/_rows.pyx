@@ -13,12 +13,14 @@ import msgpack
 
 from engine.errors import BinlogError
 from engine.source import charsets
+from engine.source._inflate cimport inflate
 from engine.source._json cimport json_text
 from engine.source.table_map import BLOBS, COMPRESSED, TEXTUAL, Type
 
 cdef extern from "_image.h" nogil:
     ctypedef uint8_t *(*text_convert_t)(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept
     ctypedef uint8_t *(*json_convert_t)(const uint8_t *, uint64_t, uint8_t *, uint8_t *) noexcept
+    ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
 
     ctypedef struct column_plan_t:
         uint8_t op
@@ -37,11 +39,13 @@ cdef extern from "_image.h" nogil:
         const uint16_t *codes
         const uint16_t *more_codes
         json_convert_t json
+        inflate_t inflate
         uint64_t bound
         uint32_t factor
 
     ctypedef struct plan_fields_t "row_plan_t":
         uint32_t columns
+        uint32_t hidden
         uint32_t key_columns
         uint64_t fixed_bound
         uint64_t hash_seed
@@ -51,7 +55,7 @@ cdef extern from "_image.h" nogil:
         column_plan_t *column
 
     int64_t row_image_inline "row_image"(const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
-                                         uint8_t **, uint64_t *, int *) noexcept
+                                         uint8_t **, row_key_t *, const row_key_t *, int *) noexcept
     uint64_t record_hash_add(uint64_t, const uint8_t *, uint64_t) noexcept
     uint64_t RECORD_FNV_BASIS
     enum:
@@ -62,6 +66,7 @@ cdef extern from "_image.h" nogil:
         ROW_ERROR_LENGTH
         ROW_ERROR_JSON
         ROW_ERROR_CODEC
+        ROW_ERROR_ROOM
         ROW_OP_TINY
         ROW_OP_TINY_UNSIGNED
         ROW_OP_SHORT
@@ -98,6 +103,7 @@ cdef extern from "_image.h" nogil:
         ROW_OP_UUID
         ROW_OP_INET4
         ROW_OP_INET6
+        ROW_OP_COMPRESSED
     uint8_t *convert_utf8(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept
     uint8_t *convert_single(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept
     uint8_t *convert_double(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept
@@ -127,6 +133,7 @@ FIXED = {
     Type.TIMESTAMP: (ROW_OP_OLD_TIMESTAMP, ROW_OP_OLD_TIMESTAMP),
     Type.TIME: (ROW_OP_OLD_TIME, ROW_OP_OLD_TIME),
 }
+MOST_INFLATED = 1032  # times as large as its input is the most that deflate makes
 MOST_FIXED_BYTES = 28  # the longest: DATETIME(6), 26 characters and a header
 MARIADB_TYPES = {"uuid": (ROW_OP_UUID, 16), "inet6": (ROW_OP_INET6, 16), "inet4": (ROW_OP_INET4, 4)}
 ERRORS = {
@@ -136,6 +143,7 @@ ERRORS = {
     ROW_ERROR_LENGTH: "the value is longer than the column is declared",
     ROW_ERROR_JSON: "the bytes are not MySQL's binary JSON",
     ROW_ERROR_CODEC: "a compressed column can't be inflated",
+    ROW_ERROR_ROOM: "a compressed column inflates to more than it has room for",
 }
 
 
@@ -145,8 +153,8 @@ cdef str row_error_text(int64_t code):
 
 
 cdef int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
-                       uint8_t *dst, uint8_t **dst_end, uint64_t *key_hash, int *bad_column) noexcept nogil:
-    return row_image_inline(plan, present, src, src_end, dst, dst_end, key_hash, bad_column)
+                       uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column) noexcept nogil:
+    return row_image_inline(plan, present, src, src_end, dst, dst_end, key, before, bad_column)
 
 
 cdef const uint8_t *keep(RowPlan rows, bytes data) except NULL:
@@ -157,9 +165,6 @@ cdef const uint8_t *keep(RowPlan rows, bytes data) except NULL:
 cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -1:
     """Fill in what the functions of _values.h, _times.h and _text.h need for one column."""
     kind = column.type
-    if kind in COMPRESSED:
-        raise BinlogError("compressed column", table=rows.schema.name, column=described.name,
-                          remedy="ALTER TABLE ... MODIFY the column without COMPRESSED")
     if kind in FIXED:
         c.op = FIXED[kind][bool(described.unsigned)]
         c.bound = MOST_FIXED_BYTES
@@ -184,6 +189,8 @@ cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -
     elif kind in TEXTUAL:
         c.prefix = column.length if kind in BLOBS else 1 if column.length < 256 else 2
         plan_text(rows, c, column, described)
+        if kind in COMPRESSED:
+            c.op, c.inflate = ROW_OP_COMPRESSED, inflate
     else:
         raise BinlogError("column type can't be read", table=rows.schema.name, column=described.name, type=kind)
     if kind in BLOBS or kind in (Type.JSON, Type.VECTOR, Type.GEOMETRY):
@@ -279,19 +286,22 @@ cdef class RowPlan:
     Args:
         schema: names, signedness, character sets and labels; its column count must be the map's.
         table_map: types, lengths and precisions as this binlog has them.
+        hidden: so many columns at the map's end are not in the schema, BIGINTs that MariaDB keeps for itself.
 
     Raises:
         BinlogError: schema and map contradict each other, or a column is of a kind that can't be read.
     """
 
-    def __cinit__(self, schema, table_map):
+    def __cinit__(self, schema, table_map, int hidden=0):
         columns = table_map.columns
-        if len(columns) != len(schema.columns):
+        cdef int shown = len(schema.columns)
+        if hidden < 0 or len(columns) != shown + hidden:
             raise BinlogError("table map and schema have different columns", table=schema.name, map=len(columns),
                               schema=len(schema.columns))
         if len(schema.primary_key) > ROW_KEY_COLUMNS:
             raise BinlogError("primary key has too many columns", table=schema.name, columns=len(schema.primary_key))
         self.schema = schema
+        self.table_map = table_map
         self.columns = len(columns)
         self._kept = []
         self.plan = <row_plan_t *>calloc(1, sizeof(plan_fields_t) + (self.columns + 1) * sizeof(column_plan_t))
@@ -299,16 +309,17 @@ cdef class RowPlan:
             raise MemoryError
         cdef plan_fields_t *plan = <plan_fields_t *>self.plan
         cdef column_plan_t *c
-        cdef bytes head = msgpack.Packer().pack_array_header(self.columns)
+        cdef bytes head = msgpack.Packer().pack_array_header(shown)
         cdef bytes seed = schema.schema.encode() + b"\0" + schema.table.encode() + b"\0"
         cdef int i
-        plan.columns = self.columns
+        plan.columns = shown
+        plan.hidden = hidden
         plan.key_columns = len(schema.primary_key)
         plan.hash_seed = record_hash_add(RECORD_FNV_BASIS, <const uint8_t *>PyBytes_AS_STRING(seed), PyBytes_GET_SIZE(seed))
         plan.head_bytes = PyBytes_GET_SIZE(head)
         memcpy(plan.head, PyBytes_AS_STRING(head), plan.head_bytes)
         plan.fixed_bound = plan.head_bytes
-        for i in range(self.columns):
+        for i in range(shown):
             c = &plan.column[i]
             plan_column(self, c, columns[i], schema.columns[i])
             plan.fixed_bound += c.bound
@@ -337,33 +348,39 @@ cdef class RowPlan:
         cdef bytes bitmap = bytes([255]) * ((self.columns + 7) // 8) if present is None else bytes(present)
         if PyBytes_GET_SIZE(bitmap) * 8 < self.columns:
             raise BinlogError("bitmap of present columns is too short", table=self.schema.name, columns=self.columns)
-        cdef uint64_t hash_value
-        cdef uint64_t *hash_at = NULL if hashes is None else &hash_value
+        cdef row_key_t key
+        cdef uint64_t inflated = 0
         cdef const uint8_t *begin = &view[0] if view.shape[0] else NULL
         cdef const uint8_t *at = begin
         cdef const uint8_t *end = begin + view.shape[0]
         cdef const uint8_t *bits = <const uint8_t *>PyBytes_AS_STRING(bitmap)
-        cdef uint64_t capacity = row_bound(self.plan, end - at) + 2 * (end - at)
-        cdef uint8_t *buffer = <uint8_t *>malloc(capacity)
-        cdef uint8_t *o = buffer
+        cdef uint64_t capacity
+        cdef uint8_t *buffer
+        cdef uint8_t *o
         cdef uint8_t *row_end = NULL
         cdef int64_t consumed = 0
         cdef int bad_column = -1
+        cdef bint takes_hashes = hashes is not None
         pieces = []
+        if any(column.type in COMPRESSED for column in self.table_map.columns):
+            inflated = 2 * MOST_INFLATED * (end - at)
+        capacity = row_bound(self.plan, end - at) + 2 * (end - at) + inflated
+        o = buffer = <uint8_t *>malloc(capacity)
         if buffer == NULL:
             raise MemoryError
         try:
             while at < end:
                 with nogil:
-                    while at < end and <uint64_t>(buffer + capacity - o) >= row_bound(self.plan, end - at):
-                        consumed = row_image_inline(self.plan, bits, at, end, o, &row_end, hash_at, &bad_column)
+                    while at < end and <uint64_t>(buffer + capacity - o) >= row_bound(self.plan, end - at) + inflated:
+                        row_end = o + inflated
+                        consumed = row_image_inline(self.plan, bits, at, end, o, &row_end, &key, NULL, &bad_column)
                         if consumed <= 0:
                             break
                         at += consumed
                         o = row_end
-                        if hash_at != NULL:
+                        if takes_hashes:
                             with gil:
-                                hashes.append(hash_value)
+                                hashes.append(key.hash)
                 if consumed < 0:
                     raise BinlogError(
                         row_error_text(consumed), table=self.schema.name, offset=at - begin,

@@ -353,6 +353,45 @@ static inline const uint8_t *value_set(const column_plan_t *c, const uint8_t *at
     return at + c->prefix;
 }
 
+/* MariaDB's COMPRESSED columns: empty, or u8 algorithm << 4 | raw << 3 | bytes of the length (0: the rest is as it was), the
+ * length big-endian, and a deflate stream, in zlib's frame unless raw. What comes out is written before `limit`. Layout:
+ * MariaDB's compress_zlib (sql/field_comp.cc). */
+static const uint8_t *value_compressed(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out,
+                                       uint8_t *limit) {
+    enum { ZLIB = 8, INFLATE_MOST = 1032 };
+    uint64_t n, length = 0, room = (uint64_t)(limit - *out), factor = c->convert && c->convert != convert_utf8 ? 3 : 1;
+    uint8_t *o = *out;
+    at = string_at(c->prefix, at, end, &n);
+    if (ROW_FAILED(at)) return at;
+    const uint8_t *next = at + n;
+    if (n == 0) {
+        *o = 0xa0;
+        *out = c->convert ? o + 1 : put_bin(o, at, 0);
+        return next;
+    }
+    unsigned bytes = at[0] & 7, raw = at[0] >> 3 & 1, algorithm = at[0] >> 4;
+    if (algorithm == 0) {
+        if (limit < o || room < factor * n) return ROW_FAIL(ROW_ERROR_ROOM);
+        *out = c->convert ? put_converted(c, at + 1, n - 1, o) : put_bin(o, at + 1, n - 1);
+        return next;
+    }
+    if (algorithm != ZLIB || bytes < 1 || bytes > 4 || n < 1 + bytes) return ROW_FAIL(ROW_ERROR_CODEC);
+    length = load_be(at + 1, bytes);
+    at += 1 + bytes;
+    if (length > (uint64_t)(next - at) * INFLATE_MOST) return ROW_FAIL(ROW_ERROR_CODEC);
+    if (limit < o || room < (factor + 1) * length) return ROW_FAIL(ROW_ERROR_ROOM);
+    if (c->convert) { /* inflated behind where the text will stand */
+        uint8_t *plain = o + 5 + factor * length;
+        if (!c->inflate(at, (size_t)(next - at), plain, length, (int)raw)) return ROW_FAIL(ROW_ERROR_CODEC);
+        *out = put_converted(c, plain, length, o);
+    } else {
+        o = put_bin_head(o, length);
+        if (!c->inflate(at, (size_t)(next - at), o, length, (int)raw)) return ROW_FAIL(ROW_ERROR_CODEC);
+        *out = o + length;
+    }
+    return next;
+}
+
 /* ---- what is stored in a string but isn't one ---- */
 
 static inline const uint8_t *value_json(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {

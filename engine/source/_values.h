@@ -16,6 +16,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_row_key.h"
+
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "written for little-endian machines, as the binlog's numbers are"
 #endif
@@ -26,7 +28,7 @@ enum {
     ROW_ERROR_LABEL = -3,     /* ENUM index or SET bit beyond the labels */
     ROW_ERROR_LENGTH = -4,    /* longer than the column is declared */
     ROW_ERROR_JSON = -5,      /* not MySQL's binary JSON: offsets outside, unknown type, too deep */
-    ROW_ERROR_CODEC = -6,     /* a compressed column that can't be inflated */
+    ROW_ERROR_CODEC = -6,     /* a compressed column that can't be inflated; -7 is ROW_ERROR_ROOM */
     ROW_ERROR_LAST = -15,
 };
 #define ROW_FAIL(code) ((const uint8_t *)(intptr_t)(code))
@@ -41,6 +43,8 @@ typedef struct column_plan column_plan_t;
 typedef uint8_t *(*text_convert_t)(const column_plan_t *c, const uint8_t *at, uint64_t n, uint8_t *out);
 /* Writes n bytes of binary JSON as text, not past `limit`; returns its end or NULL. */
 typedef uint8_t *(*json_convert_t)(const uint8_t *at, uint64_t n, uint8_t *out, uint8_t *limit);
+/* Unpacks n bytes of a zlib or (raw) deflate stream that holds exactly out_bytes; 0: it doesn't. */
+typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 
 struct column_plan {
     uint8_t op;           /* what the switch of row_image knows */
@@ -57,6 +61,7 @@ struct column_plan {
     const uint16_t *codes;         /* character set tables, see _text.h */
     const uint16_t *more_codes;
     json_convert_t json;
+    inflate_t inflate;             /* of COMPRESSED columns */
     uint64_t bound;                /* msgpack bytes, beyond `factor` for each source byte */
     uint32_t factor;
 };

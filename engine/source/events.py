@@ -45,16 +45,13 @@ FAULTS = {
     11: ("a row without bytes", DAMAGED),
     12: ("a row is larger than memory", "give the engine more memory"),
     13: ("an XA transaction", _XA),
+    14: ("a compressed event can't be unpacked", DAMAGED),
 }
 
 _UNSUPPORTED = {
     38: ("an XA transaction", _XA),
     39: ("a partial update of JSON", "SET GLOBAL binlog_row_value_options='' on the server; such binlog is not read yet"),
     164: ("an encrypted binlog file", "read it through its server, or set encrypt_binlog=OFF; a file alone can't be read"),
-    **dict.fromkeys(
-        range(165, 172),
-        ("a compressed event", "SET GLOBAL log_bin_compress=OFF on the server; such binlog is not read yet"),
-    ),
 }
 _ROW_FORMAT = "SET GLOBAL binlog_format=ROW on the server, and reconnect its clients; start the source after this position"
 

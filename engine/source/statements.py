@@ -27,11 +27,15 @@ _STATUS_BYTES = {0: 4, 1: 8, 3: 4, 4: 6, 5: None, 6: None, 7: 2, 8: 2, 9: 8, 10:
 
 
 class Statement(NamedTuple):
-    """One QUERY event. schema is the session's default one, None without; text is Unicode."""
+    """One QUERY event. schema is the session's default one, None without; text is Unicode.
+
+    server_collation: id of collation_server, which databases are made with that name no character set; 0: not told.
+    """
 
     schema: str | None
     text: str
     sql_mode: int = 0
+    server_collation: int = 0
 
 
 class Kind(Enum):
@@ -48,14 +52,14 @@ def parse_query(body: bytes, post_header_bytes: int) -> Statement:
     status_at = post_header_bytes
     schema_at = status_at + int.from_bytes(body[11:13], "little")
     text_at = schema_at + body[8] + 1
-    sql_mode, collation = _status(body[status_at:schema_at])
+    sql_mode, collation, server_collation = _status(body[status_at:schema_at])
     schema = body[schema_at : text_at - 1].decode("utf-8", "replace")
-    return Statement(schema or None, _decode(body[text_at:], collation), sql_mode)
+    return Statement(schema or None, _decode(body[text_at:], collation), sql_mode, server_collation)
 
 
-def _status(status: bytes) -> tuple[int, int]:
-    """(sql_mode, collation id of the client's character set; 0: not told)."""
-    sql_mode = collation = at = 0
+def _status(status: bytes) -> tuple[int, int, int]:
+    """(sql_mode, collation ids of the client's character set and of the server; 0: not told)."""
+    sql_mode = collation = server_collation = at = 0
     while at < len(status):
         code, at = status[at], at + 1
         if code not in _STATUS_BYTES:
@@ -67,9 +71,9 @@ def _status(status: bytes) -> tuple[int, int]:
         if code == 1:
             sql_mode = value
         elif code == 4:
-            collation = value & 0xFFFF
+            collation, server_collation = value & 0xFFFF, value >> 32
         at += size
-    return sql_mode, collation
+    return sql_mode, collation, server_collation
 
 
 def _decode(text: bytes, collation: int) -> str:

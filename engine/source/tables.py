@@ -6,9 +6,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from engine.errors import EngineError, SourceError
+from engine.position import join_file_name
+from engine.schema import TableSchema
 from engine.source._rows import RowPlan
 from engine.source.events import DAMAGED
-from engine.source.table_map import parse_table_map, table_schema
+from engine.source.history.agreement import Disagreement, agreed_schema, hidden_columns, with_known_types, without_hidden
+from engine.source.history.catalog import Name, Unknown
+from engine.source.history.definition import TableDefinition
+from engine.source.history.draft import Session
+from engine.source.history.history import Moment, SchemaHistory
+from engine.source.statements import Kind, classify, parse_query
+from engine.source.table_map import TableMap, has_full_metadata, parse_table_map, table_schema
 
 
 class TableVersion(NamedTuple):
@@ -23,19 +31,26 @@ class TableVersion(NamedTuple):
 class TableVersions:
     """Asked once for each TABLE_MAP that the decoder has not seen.
 
-    wants: `schema.table` -> does any destination take it. key_of: TableSchema.pack() -> table key.
+    wants: `schema.table` -> does any destination take it. key_of: TableSchema.pack() -> table key. history: what is known of
+    tables whose maps don't name their columns; one that keeps nothing unless given.
     """
 
-    def __init__(self, source: str, wants: Callable[[str], bool], key_of: Callable[[bytes], int]) -> None:
+    def __init__(
+        self, source: str, wants: Callable[[str], bool], key_of: Callable[[bytes], int], history: SchemaHistory | None = None
+    ) -> None:
         self._source = source
         self._wants = wants
         self._key_of = key_of
+        self._history = history if history is not None else SchemaHistory(wants=wants)
 
-    def version(self, body: bytes, post_header_bytes: int, mariadb: bool, fail: Callable[..., SourceError]) -> TableVersion:
+    def version(
+        self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment, fail: Callable[..., SourceError]
+    ) -> TableVersion:
         """body: the event without header and checksum; mariadb: whose it is; `fail` makes an error with file, offset and event.
 
         Raises:
-            BinlogError, ServerSetupError: the map can't be read, or doesn't name the columns (binlog_row_metadata).
+            BinlogError: the map can't be read. SourceError: it doesn't name the columns, and the history doesn't know them.
+            ConnectionLost: the server was asked for the table, and isn't there now.
         """
         name = _table_name(body, post_header_bytes, fail)
         if not self._wants(name):
@@ -45,7 +60,7 @@ class TableVersions:
             schema = table_schema(self._source, table_map)
             if len(set(schema.primary_key)) != len(schema.primary_key):
                 raise ValueError("the primary key names a column twice")
-            plan = RowPlan(schema, table_map)
+            plan = RowPlan(schema, table_map, len(table_map.columns) - len(schema.columns))
         except EngineError as error:
             facts = {key: value for key, value in error.facts.items() if key not in ("source", "file", "offset", "event")}
             kind = type(error) if isinstance(error, SourceError) else SourceError
@@ -54,6 +69,71 @@ class TableVersions:
             raise fail(f"TABLE_MAP can't be read: {error}", table=name, remedy=DAMAGED) from error
         packed = schema.pack()
         return TableVersion(name, self._key_of(packed), packed, plan)
+
+    def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> bool:
+        """A QUERY event; whether TABLE_MAPs may mean other tables from here on than they did."""
+        statement = parse_query(body, post_header_bytes)
+        kind, tables = classify(statement)
+        if kind is not Kind.DDL:
+            return False
+        session = Session(statement.schema, statement.sql_mode, statement.server_collation, mariadb)
+        return self._history.learn(statement.text, session, tables, moment)
+
+    def _schema(self, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
+        """What the map and the history tell together; a map with names is believed, whatever the history has."""
+        name = table_map.schema, table_map.table
+        known = self._history.definition(name, moment)
+        if not has_full_metadata(table_map):
+            return self._schema_by_history(name, table_map, mariadb, moment)
+        schema = table_schema(self._source, table_map)
+        schema = without_hidden(schema, hidden_columns(table_map, None, mariadb=mariadb))
+        if not mariadb:
+            return schema
+        names = [column.name for column in schema.columns]
+        if not (isinstance(known, TableDefinition) and [column.name for column in known.columns] == names):
+            known = self._history.ask_once(name, moment)
+            if known is None:
+                return schema
+            if [column.name for column in known.columns] != names:
+                self._history.refuse(name)
+                return schema
+            self._history.believe(name, known, moment)
+        return with_known_types(schema, known)
+
+    def _schema_by_history(self, name: Name, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
+        known = self._history.definition(name, moment)
+        why = "nothing is known of it at this position"
+        sql = None
+        if isinstance(known, Unknown):
+            why, sql = known
+        elif known is not None:
+            try:
+                return agreed_schema(self._source, table_map, known, mariadb=mariadb)
+            except Disagreement as disagreement:
+                why = f"in the schema history it is another one: {disagreement}"
+        if self._history.asks_server:
+            found = self._history.ask(name, moment)
+            if found is None:
+                why += "; the server has no such table now, or doesn't show it to this account (GRANT SELECT)"
+            else:
+                try:
+                    schema = agreed_schema(self._source, table_map, found, mariadb=mariadb)
+                except Disagreement as disagreement:
+                    why += f"; on the server it is another one by now: {disagreement}"
+                else:
+                    self._history.believe(name, found, moment)
+                    return schema
+        raise SourceError(
+            f"the binlog has no column names, and the table's columns aren't known: {why}",
+            statement=sql, position=_shown(moment), remedy=self._remedy(name, moment),
+        )  # fmt: skip
+
+    def _remedy(self, name: Name, moment: Moment) -> str:
+        command = f"binlog-engine schema CONFIG set {self._source} {'.'.join(name)} --at {_shown(moment)} --columns FILE"
+        if self._history.asks_server:
+            reread = command.replace(" set ", " reread ").replace(" --columns FILE", "")
+            command = f"{reread} (if the table is still the same), or else {command}"
+        return f"say what its columns were: {command}; with SET GLOBAL binlog_row_metadata=FULL on the server the binlog tells"
 
 
 def _table_name(body: bytes, post_header_bytes: int, fail: Callable[..., SourceError]) -> str:
@@ -66,6 +146,12 @@ def _table_name(body: bytes, post_header_bytes: int, fail: Callable[..., SourceE
         names.append(body[at + 1 : at + 1 + length].decode("utf-8", "replace"))
         at += length + 2
     return ".".join(names)
+
+
+def _shown(moment: Moment) -> str:
+    """`binlog.000001:1234:2`: file, start of the transaction, event in it; what `schema ... --at` takes."""
+    file, start, event, _ = moment.at
+    return f"{join_file_name(moment.base, file)}:{start}:{event}"
 
 
 class SourceName(NamedTuple):

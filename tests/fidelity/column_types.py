@@ -23,7 +23,7 @@ POLYGON = "POLYGON((0 0,0 10,10 10,10 0,0 0),(1 1,1 2,2 2,2 1,1 1))"
 GEOMETRIES = {
     "linestring": ["LINESTRING(0 0,1 1,2 5)"],
     "polygon": [POLYGON],
-    "multipoint": ["MULTIPOINT((0 0),(1 1))"],
+    "multipoint": ["MULTIPOINT(0 0,1 1)"],
     "multilinestring": ["MULTILINESTRING((0 0,1 1),(2 2,3 3))"],
     "multipolygon": [f"MULTIPOLYGON({POLYGON[7:]})"],
     "geometrycollection": ["GEOMETRYCOLLECTION(POINT(1 2),LINESTRING(0 0,1 1))", "GEOMETRYCOLLECTION EMPTY"],

@@ -107,8 +107,6 @@ def set_global(server: Database, name: str, value: str) -> None:
         now = GTID_STEPS.index(str(server.sql("SELECT @@GLOBAL.gtid_mode")[0][0]))
         to = GTID_STEPS.index(value)
         step = 1 if to > now else -1
-        if to < now:
-            server.sql("SET GLOBAL enforce_gtid_consistency = WARN")
         for i in range(now + step, to + step, step) if to != now else ():
             server.sql(f"SET GLOBAL gtid_mode = {GTID_STEPS[i]}")
         return

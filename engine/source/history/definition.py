@@ -42,7 +42,8 @@ class ColumnDefinition:
     @classmethod
     def from_map(cls, entry: dict[str, Any]) -> ColumnDefinition:
         tuples = {field: tuple(entry[field]) for field in ("size", "labels") if field in entry}
-        return cls(**{**entry, **tuples})
+        fields: dict[str, Any] = {**entry, **tuples}
+        return cls(**fields)
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,7 @@ class SchemaHistory:
         self._applied = 0
         self._at = ORIGIN
         self._catalog = Catalog()
+        self._answer = Answer({}, {}, ("", 0, 0))
         self._refused: set[tuple[Name, int]] = set()  # asked for in vain, for maps that tell the names themselves
 
     @property
@@ -99,7 +100,7 @@ class SchemaHistory:
     def _lose(self, entry: Entry, draft: Draft, tables: list[Name], why: str, moment: Moment) -> None:
         entry.tables.clear()
         entry.charsets.clear()
-        shown = " ".join(entry.sql.split())[:120]
+        shown = _shown(entry.sql)
         for name in tables:
             draft.put(name, Unknown(why, shown))
         if wanted := [".".join(name) for name in tables if self._wants(".".join(name))]:
@@ -110,11 +111,11 @@ class SchemaHistory:
         for name, known in entry.tables.items():
             seen = self._catalog.seen.get(name)
             if seen and (entry.position.file, entry.position.start) < seen and isinstance(known, TableDefinition):
-                entry.tables[name] = Unknown("the server's table was read after this statement", " ".join(entry.sql.split())[:120])
+                why = "the server's table was read after this statement"
+                entry.tables[name] = Unknown(why, _shown(entry.sql))
 
     def begin(self, moment: Moment) -> None:
-        """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later.
-        """
+        """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later."""
         if self._server is None:
             return
         self._move_to(moment)
@@ -202,3 +203,7 @@ class SchemaHistory:
             self._keeper.keep_history(moment.source, entry.position, entry.pack())
         insort_right(self._entries, entry, key=lambda each: each.position)
         self._move_to(moment)
+
+
+def _shown(sql: str) -> str:
+    return " ".join(sql.split())[:120]
