@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from engine.ring import PROFILE, Ring
-from engine.server._scan import Scanner
+from engine._scan import Scanner
 from engine.store import Cursor
 from tests.histories import History
 

@@ -73,9 +73,9 @@ def _format(facts: ServerFacts) -> Finding:
     if facts.binlog_format == "ROW":
         return Finding("ok", "binlog_format", "ROW")
     return Finding(
-        "error",
+        "warning",
         "binlog_format",
-        f"{facts.binlog_format}: changes are logged as statements, not as rows",
+        f"{facts.binlog_format}: changes may be logged as statements; these are delivered as such, without their rows",
         f"{_set(facts, 'binlog_format', 'ROW')} (sessions that are open keep the old value until they reconnect)",
     )
 
@@ -84,46 +84,38 @@ def _row_image(facts: ServerFacts) -> Finding:
     if facts.row_image == "FULL":
         return Finding("ok", "binlog_row_image", "FULL")
     return Finding(
-        "error",
+        "warning",
         "binlog_row_image",
-        f"{facts.row_image}: rows are logged without some of their columns",
+        f"{facts.row_image}: rows are logged, and so delivered, without some of their columns",
         f"{_set(facts, 'binlog_row_image', 'FULL')} (sessions that are open keep the old value until they reconnect)",
     )
 
 
 def _row_metadata(facts: ServerFacts) -> Finding:
+    """Without FULL the schema history knows the columns, from the DDL in the binlog and from the server's tables."""
     if facts.row_metadata == "FULL":
         return Finding("ok", "binlog_row_metadata", "FULL")
+    cost = "the binlog has no column names: they come from its DDL and from the tables as they are, which takes SELECT on them"
     if not facts.row_metadata:
         needed = ".".join(map(str, METADATA_SINCE[facts.flavour]))
-        return Finding(
-            "error",
-            "binlog_row_metadata",
-            f"unknown to {facts.version_text}: the binlog has no column names",
-            f"upgrade the server to {needed} or later",
-        )
-    return Finding(
-        "error",
-        "binlog_row_metadata",
-        f"{facts.row_metadata}: the binlog has no column names",
-        _set(facts, "binlog_row_metadata", "FULL"),
-    )
+        found = f"unknown to {facts.version_text}: {cost}"
+        return Finding("warning", "binlog_row_metadata", found, f"upgrade the server to {needed} or later")
+    found = f"{facts.row_metadata}: {cost}"
+    return Finding("warning", "binlog_row_metadata", found, _set(facts, "binlog_row_metadata", "FULL"))
 
 
 def _compression(facts: ServerFacts) -> Finding:
     name = "log_bin_compress" if facts.is_mariadb else "binlog_transaction_compression"
-    if not facts.compression:
-        return Finding("ok", name, "OFF")
-    return Finding("error", name, "ON: a compressed binlog can't be read yet", _set(facts, name, "OFF"))
+    return Finding("ok", name, "ON" if facts.compression else "OFF")
 
 
 def _row_value_options(facts: ServerFacts) -> Finding:
-    if not facts.row_value_options:
-        return Finding("ok", "binlog_row_value_options", "none")
+    if not facts.row_value_options or facts.row_image == "FULL":
+        return Finding("ok", "binlog_row_value_options", facts.row_value_options or "none")
     return Finding(
         "error",
         "binlog_row_value_options",
-        f"{facts.row_value_options}: updates hold only parts of JSON values",
+        f"{facts.row_value_options} without the whole row before: updated JSON documents can't be put together",
         _set(facts, "binlog_row_value_options", ""),
     )
 

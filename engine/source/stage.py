@@ -17,6 +17,8 @@ from engine.position import Identity, parse_start, split_file_name
 from engine.ring import Ring
 from engine.source._binlog import ENDED, NEED_INPUT, RING_FULL, Decoder
 from engine.source.files import FileFeed, find_files
+from engine.source.history.history import Moment, SchemaHistory
+from engine.source.history.snapshot import ServerTables
 from engine.source.live import LiveFeed
 from engine.source.note import ResumePoint, resume_from_acked, unpack_note
 from engine.source.tables import TableVersions
@@ -65,6 +67,7 @@ class SourceStage:
         self._destinations = [d for d in config.destinations if name in config.sources_of(d)]
         self._ring: Ring | None = None
         self._meta: Meta | None = None
+        self._server: ServerTables | None = None
         self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
         self._keeps_first = False  # the place it all begins at is known, and kept
         self._running = False  # the feed is open
@@ -85,7 +88,9 @@ class SourceStage:
         self._meta = open_meta(self._config.server.meta, self._instance)
         meta = self._meta
         filters = [TableFilter(d.include, d.exclude) for d in map(self._config.destinations.__getitem__, self._destinations)]
-        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key)
+        self._server = None if self._source.files else ServerTables(self._source, self._name)
+        self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
+        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key, self._history)
         self._decoder = Decoder(
             self._ring, tables, source=self._name, packets=self._source.files is None,
             number_of=lambda base: meta.source_number(self._name, base),
@@ -165,7 +170,10 @@ class SourceStage:
         self._add(SourceCounter.CONNECTS, 1)
         base, file, offset = self._decoder.position
         if not self._keeps_first and base:
-            self._keep_first(Identity(file, offset, 0, 0))
+            first = Identity(file, offset, 0, 0)
+            if self._source.start == "latest":
+                self._history.begin(Moment(self._decoder.number, base, first))
+            self._keep_first(first)
 
     def _configured_start(self) -> tuple[str, int, int]:
         """Files begin with the first, unless the config names one; a server is asked."""
@@ -267,6 +275,8 @@ class SourceStage:
     def on_close(self) -> None:
         if hasattr(self, "_feed"):
             self._feed.close()
+        if self._server is not None:
+            self._server.close()
         if self._ring is not None:
             if self._ring.writing:
                 self._set(SourceCounter.CONNECTED, 0)

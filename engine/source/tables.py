@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from engine.errors import EngineError, SourceError
+from engine.errors import EngineError, ServerSetupError, SourceError
 from engine.position import join_file_name
 from engine.schema import TableSchema
 from engine.source._rows import RowPlan
@@ -49,7 +49,7 @@ class TableVersions:
         """body: the event without header and checksum; mariadb: whose it is; `fail` makes an error with file, offset and event.
 
         Raises:
-            BinlogError: the map can't be read. SourceError: it doesn't name the columns, and the history doesn't know them.
+            BinlogError: the map can't be read. ServerSetupError: it names no columns, and the history doesn't know them.
             ConnectionLost: the server was asked for the table, and isn't there now.
         """
         name = _table_name(body, post_header_bytes, fail)
@@ -123,7 +123,7 @@ class TableVersions:
                 else:
                     self._history.believe(name, found, moment)
                     return schema
-        raise SourceError(
+        raise ServerSetupError(
             f"the binlog has no column names, and the table's columns aren't known: {why}",
             statement=sql, position=_shown(moment), remedy=self._remedy(name, moment),
         )  # fmt: skip

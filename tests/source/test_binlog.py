@@ -269,7 +269,6 @@ def test_no_heartbeat_inside_a_transaction_that_the_ring_has_begun() -> None:
         (38, r"XA transaction.*event=XA_PREPARE"),
         (39, r"binlog_row_value_options=''"),
         (164, r"encrypt_binlog=OFF"),
-        (166, r"log_bin_compress=OFF"),
         (99, r"not understood and not marked ignorable.*offset=\d+ event=type 99"),
     ],
 )

@@ -337,7 +337,6 @@ def test_a_binlog_that_is_off_is_refused(make_server: Callable[..., Database]) -
         ("binlog_format", "MIXED", "binlog_format=.?ROW"),
         ("binlog_row_image", "MINIMAL", "binlog_row_image=.?FULL"),
         ("binlog_row_image", "NOBLOB", "binlog_row_image=.?FULL"),
-        ("binlog_row_metadata", "MINIMAL", "binlog_row_metadata=.?FULL"),
     ],
 )
 def test_a_setting_that_we_cannot_do_with_is_refused(

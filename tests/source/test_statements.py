@@ -93,10 +93,10 @@ def query(text: bytes, status: bytes = b"", schema: bytes = b"shop") -> bytes:
 
 def test_the_status_variables_tell_sql_mode_and_character_set() -> None:
     status = (
-        b"\x00" + bytes(4) + b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 8, 8, 8)
+        b"\x00" + bytes(4) + b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 8, 8, 33)
     )
     parsed = parse_query(query('DROP TABLE "größe"'.encode("latin-1"), status), 13)
-    assert parsed == Statement("shop", 'DROP TABLE "größe"', ANSI_QUOTES)
+    assert parsed == Statement("shop", 'DROP TABLE "größe"', ANSI_QUOTES, 33)
 
 
 @pytest.mark.parametrize("status", [b"\xff\xff", b"\x82\x01", b"\x06", b"\x06\xff", b"\x04", b"\x01\x00"])

@@ -154,5 +154,3 @@ def _label_bytes(kind: str, labels: int) -> int:
         return 1 if labels < 256 else 2
     size = (labels + 7) // 8
     return 8 if size > 4 else size
-
-

@@ -113,4 +113,3 @@ class Catalog:
 
 def folded(name: Name) -> Name:
     return name[0].lower(), name[1].lower()
-

@@ -41,9 +41,8 @@ class ColumnDefinition:
 
     @classmethod
     def from_map(cls, entry: dict[str, Any]) -> ColumnDefinition:
-        tuples = {field: tuple(entry[field]) for field in ("size", "labels") if field in entry}
-        fields: dict[str, Any] = {**entry, **tuples}
-        return cls(**fields)
+        tuples: dict[str, Any] = {field: tuple(entry[field]) for field in ("size", "labels") if field in entry}
+        return cls(**{**entry, **tuples})
 
 
 @dataclass(frozen=True)

@@ -100,4 +100,3 @@ def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name,
         made = TableDefinition(tuple(described), tuple(unique), collation and charset_of_collation_name(collation))
         found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
     return found
-

@@ -97,9 +97,7 @@ def _applies(brand: str, version: int, mariadb: bool) -> bool:
 def _unescaped(body: str, quote: str) -> str:
     if "\\" not in body and quote not in body:
         return body
-    return re.sub(
-        rf"\\(.)|{quote}{quote}", lambda m: quote if m[1] is None else _ESCAPES.get(m[1], m[1]), body, flags=re.DOTALL
-    )
+    return re.sub(rf"\\(.)|{quote}{quote}", lambda m: quote if m[1] is None else _ESCAPES.get(m[1], m[1]), body, flags=re.DOTALL)
 
 
 class Cursor:
