@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine import aio
-    from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl
+    from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl, Statement
     from engine.client.sync import Batch, Stream, connect
     from engine.errors import (
         BinlogError,
@@ -90,6 +90,7 @@ __all__ = [
     "RingError",
     "ServerSetupError",
     "SourceError",
+    "Statement",
     "Stream",
     "TableSchema",
     "aio",
@@ -99,7 +100,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "engine.client.change": ("Begin", "Change", "ChangeReader", "Commit", "Ddl"),
+    "engine.client.change": ("Begin", "Change", "ChangeReader", "Commit", "Ddl", "Statement"),
     "engine.client.sync": ("Batch", "Stream", "connect"),
     "engine.position": ("Identity",),
     "engine.record": ("ABSENT",),

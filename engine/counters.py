@@ -27,6 +27,7 @@ class SourceCounter(IntEnum):
     RECEIVED_NS = 12  # CLOCK_MONOTONIC of the last bytes from the server, heartbeats included
     CONNECTED = 13  # 1 while a dump is running, otherwise 0
     CONNECTED_NS = 14  # CLOCK_MONOTONIC of the last connection made
+    STATEMENTS = 15  # changes that the server logged as statements, without rows
 
 
 class SinkCounter(IntEnum):

@@ -11,6 +11,8 @@ from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
 from engine.errors import RingError
 from engine.instance import Instance
+from engine.meta.open import open_meta
+from engine.position import join_file_name
 from engine.ring import Ring
 
 
@@ -18,6 +20,7 @@ def observe(config: Config) -> dict[str, Any]:
     """A picture of this moment: `running`, `stages`, `sources` by name, `consumers` by destination/consumer/partition."""
     instance = Instance(config.server.data_dir)
     state = _state(instance)
+    bases = _binlog_bases(instance, config.server.meta) if state else {}
     stages = [
         {**child, "title": child["role"] if child["role"] == "server" else f"{child['role']} {child['name']}"}
         for child in state.get("children", ())
@@ -28,7 +31,7 @@ def observe(config: Config) -> dict[str, Any]:
         "version": state.get("version"),
         "listen": state.get("listen", []),
         "stages": stages,
-        "sources": {name: seen for name in config.sources if (seen := _source(instance, name))},
+        "sources": {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))},
         "consumers": {
             f"{seen['destination']}/{seen['consumer']}/{seen['partition']}": seen
             for name, settings in config.destinations.items()
@@ -47,7 +50,16 @@ def _state(instance: Instance) -> dict[str, Any]:
     return state
 
 
-def _source(instance: Instance, name: str) -> dict[str, Any] | None:
+def _binlog_bases(instance: Instance, kind: str) -> dict[str, str]:
+    """Base name of each source's binlog files, where one is known already."""
+    meta = open_meta(kind, instance)
+    try:
+        return {history.source: history.binlog for _, history in sorted(meta.histories().items())}
+    finally:
+        meta.close()
+
+
+def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] | None:
     try:
         ring = Ring.attach(instance.source_ring(name))
     except RingError:
@@ -55,7 +67,7 @@ def _source(instance: Instance, name: str) -> dict[str, Any] | None:
     counters = ring.counters
     commit_us = counters[SourceCounter.COMMIT_TIME_US]
     seen = {
-        "position": f"{counters[SourceCounter.FILE]}:{counters[SourceCounter.OFFSET]}",
+        "position": f"{join_file_name(base, counters[SourceCounter.FILE])}:{counters[SourceCounter.OFFSET]}" if base else "-",
         "connected": bool(counters[SourceCounter.CONNECTED]),
         "last_change_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
         "held_bytes": ring.held_bytes,

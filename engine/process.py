@@ -37,7 +37,6 @@ def configure_logging() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(formatter)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
 def die_with(parent_pid: int) -> None:

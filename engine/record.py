@@ -52,6 +52,7 @@ class Kind(IntEnum):
     SCHEMA = 7
     HEARTBEAT = 8
     FRAGMENT = 9
+    STATEMENT = 10  # a change that the server logged as a statement, not as rows
 
 
 CHANGES = frozenset((Kind.INSERT, Kind.UPDATE, Kind.DELETE))

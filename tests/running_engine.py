@@ -44,10 +44,10 @@ class RunningEngine:
                 [sys.executable, "-m", "engine", "run", str(self.config_path)], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
-        self.wait_until(self._listens, START_S)
+        self.wait_until(self.listens, START_S)
         return self
 
-    def _listens(self) -> bool:
+    def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", int(self.listen.rsplit(":", 1)[1]))) == 0
 

@@ -41,6 +41,23 @@ def test_a_stop_ends_every_process_with_exit_code_0_and_leaves_nothing_in_shared
         assert not Path(f"/proc/{pid}").exists()
 
 
+def test_positions_kept_in_memory_last_through_a_dead_server_process_and_go_with_the_engine(tmp_path):
+    with RunningEngine(tmp_path, {"shop": binlog_files_of("mariadb-shop")}, {"all": {}}, meta="memory") as engine:
+        with engine.connect("all") as stream:
+            before = read_all(stream)
+        os.kill(engine.stage("server")["pid"], signal.SIGKILL)
+        engine.wait_until(lambda: engine.stage("server")["restarts"] == 1)
+        engine.wait_until(engine.listens)
+        with engine.connect("all") as stream:
+            assert stream.get(wait_ms=500) is None
+        assert engine.stop() == 0
+        assert left_in_shared_memory(engine) == []
+        assert not (tmp_path / "data" / "meta.sqlite").exists()
+        engine.start()
+        with engine.connect("all") as stream:
+            assert read_all(stream) == before
+
+
 def test_ctrl_c_in_a_terminal_stops_in_order_without_a_traceback(tmp_path):
     engine = RunningEngine(tmp_path, {"shop": binlog_files_of("mariadb-shop")}, {"all": {}})
     with engine:
@@ -67,7 +84,7 @@ def test_killing_every_stage_in_the_middle_loses_and_doubles_nothing(tmp_path):
             pid = troubled.stage(title)["pid"]
             os.kill(pid, signal.SIGKILL)
         troubled.wait_until(lambda: all(stage["restarts"] == 1 for stage in troubled.observe()["stages"]))
-        troubled.wait_until(troubled._listens)
+        troubled.wait_until(troubled.listens)
         with troubled.connect("all") as stream:
             assert read_all(stream) == expected
 

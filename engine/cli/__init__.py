@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from engine.cli import bench, check, decode, run, status, tail
+from engine.cli import bench, check, decode, run, schema, status, tail
 from engine.errors import ConfigError, EngineError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
 for command in (run.run, check.check, status.status, status.top, tail.tail, decode.decode):
     app.command()(command)
 app.add_typer(bench.app, name="bench")
+app.add_typer(schema.app, name="schema")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ from engine.config import load_config
 from engine.errors import EngineError
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The config file of the running engine.")]
+_WIDTH = 120  # where the output is no terminal
 _STYLES = {"running": "green", "starting": "yellow", "restarting": "yellow", "failed": "bold red"}
 
 
@@ -30,7 +32,8 @@ def status(
     if json:
         print(jsonlib.dumps(seen))
     else:
-        Console().print(_tables(seen, None, 0.0))
+        width = None if sys.stdout.isatty() else _WIDTH
+        Console(width=width).print(_tables(seen, None, 0.0))
     if not seen["running"]:
         raise typer.Exit(1)
 
@@ -61,11 +64,12 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             child["title"], f"[{_STYLES.get(child['state'], 'dim')}]{child['state']}[/]", str(child["pid"] or "-"),
             str(child["restarts"]), child["error"],
         )  # fmt: skip
-    sources = Table("source", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
+    sources = Table("source", "connected", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
     for name, source in seen["sources"].items():
         old = before["sources"].get(name) if before else None
         sources.add_row(
-            name, source["position"], f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
+            name, "yes" if source["connected"] else "[bold red]no[/]", source["position"],
+            f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
             f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["last_change_s"]),
         )  # fmt: skip
     consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "sessions")

@@ -91,7 +91,7 @@ class Batch:
 
     def rows(self) -> list[RowTuple]:
         """All of `iter_rows` at once, which costs more: a list of new objects is memory that Python has to find."""
-        return list(self.iter_rows())
+        return list(self._fork().rows(self._records, at_once=len(self) + 1))
 
     def records(self) -> list[Record]:
         """All records with their 13 fields (docs/protocol.md, Record), heartbeats, schemas and fragments too."""
@@ -103,9 +103,10 @@ class Batch:
         Raises:
             EngineError: pyarrow isn't installed.
         """
-        from engine.client.arrow import to_tables
+        from engine.client.arrow import read_tables, to_tables
 
-        return to_tables(self.read(ddl=False, transactions=False), image)
+        tables = read_tables(self._fork(), self._records, image)
+        return to_tables(self.read(ddl=False, transactions=False), image) if tables is None else tables
 
     def changes(self) -> list[Change]:
         """All changes at once, without DDL and marks."""

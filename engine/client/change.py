@@ -1,27 +1,32 @@
 """Record bytes to changes: what `for change in batch`, `tail` and `decode` hand out.
 
-    records ─▶ ChangeReader ─▶ Change | Ddl | Begin | Commit
+    records ─▶ ChangeReader ─▶ Change | Ddl | Statement | Begin | Commit
                  knows sources and table keys, follows transactions, joins fragments
 
 Runs on msgpack alone, so that a consumer needs none of the engine's extensions. A row costs one tuple (made by msgpack)
-and one Change that points to it; everything else about it is made when it is asked for.
+and one Change that points to it; everything else about it is made when it is asked for. Where `_tuples` has been compiled,
+it makes the tuples of `rows`; what it finds odd it leaves to msgpack, so the results are the same.
 """
 
 from __future__ import annotations
 
 import json
-import struct
-from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import msgpack
 
+from engine.client.json_row import json_row
 from engine.errors import ProtocolError
 from engine.position import Identity, join_file_name
 from engine.record import ABSENT, CHANGES, FIELDS, KEY_CHANGED, OPS, SPLIT, Kind
 from engine.schema import TableSchema
+
+try:
+    from engine.client import _tuples
+except ImportError:
+    _tuples = None  # type: ignore[assignment]
 
 Row = tuple[Any, ...]
 Record = tuple[Any, ...]
@@ -35,7 +40,8 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _OP_OF: Final = ("", *(OPS[kind] for kind in (Kind.INSERT, Kind.UPDATE, Kind.DELETE)))  # by kind; faster than a dict
 _LAST_CHANGE: Final = int(max(CHANGES))
 _FRAGMENT: Final = int(Kind.FRAGMENT)
-_END: Final = 255  # kind of the sentinel that `_unpack` puts behind the last record
+_END: Final = 2**64 - 1  # kind of the sentinel that `_unpack` puts behind the last record; a real one has 8 bits
+_ROWS_AT_ONCE: Final = 256  # tuples that stay in the processor's cache
 _UNREAD: Final[dict[str, Any]] = {}  # a row that nobody has asked for yet
 _SENTINEL: Final = msgpack.packb((0, _END))
 
@@ -216,8 +222,8 @@ class Change(_Placed):
             "source": self.source,
             "schema": self.schema,
             "table": self.table,
-            "before": _json_row(self.before, floats),
-            "after": _json_row(self.after, floats),
+            "before": json_row(self.before, floats),
+            "after": json_row(self.after, floats),
             **self._place(),
         }
 
@@ -246,6 +252,17 @@ class Ddl(_Placed):
 
     def __repr__(self) -> str:
         return f"<Ddl {self.sql!r} position={self.position}>"
+
+
+class Statement(Ddl):
+    """A change that the server logged as a statement (binlog_format), so that its rows aren't known."""
+
+    __slots__ = ()
+
+    op = "statement"
+
+    def __repr__(self) -> str:
+        return f"<Statement {self.sql!r} position={self.position}>"
 
 
 class Begin(_Placed):
@@ -279,41 +296,12 @@ class Commit(Begin):
         return self._record[_AFTER][1]
 
 
-Item = Change | Ddl | Begin | Commit
+Item = Change | Ddl | Begin | Commit  # a Statement is a Ddl
 
 
 def json_line(item: Item) -> str:
     """One line of `--json`, without the line's end."""
     return json.dumps(item.to_json(), ensure_ascii=False, separators=(",", ":"))
-
-
-def _json_row(row: dict[str, Any] | None, floats: frozenset[str]) -> dict[str, Any] | None:
-    if row is None:
-        return None
-    shown = {name: {"base64": b64encode(value).decode()} if type(value) is bytes else value for name, value in row.items()}
-    for name in floats & shown.keys():
-        value = shown[name]
-        if type(value) is float:
-            shown[name] = _shortest_float32(value)
-        elif type(value) is tuple:
-            shown[name] = [_shortest_float32(part) for part in value]
-    return shown
-
-
-_FLOAT32 = struct.Struct("f")
-
-
-def _shortest_float32(value: float) -> float:
-    """1.100000023841858, which a FLOAT column of 1.1 holds, → 1.1: the shortest that is the same float32."""
-    packed = _FLOAT32.pack(value)
-    for digits in range(6, 9):
-        short = float(f"{value:.{digits}g}")
-        try:
-            if _FLOAT32.pack(short) == packed:
-                return short
-        except OverflowError:  # rounded up beyond the largest float32
-            continue
-    return value
 
 
 class _Partial:
@@ -437,7 +425,7 @@ class ChangeReader:
                     if kind > _LAST_CHANGE:
                         mark = self._mark(record)
                         number = key = -1  # what they stood for may have changed
-                        if mark is not None and (ddl if mark.op == "ddl" else transactions):
+                        if mark is not None and (ddl if isinstance(mark, Ddl) else transactions):
                             yield mark
                         continue
                 if record[3] != number:
@@ -448,16 +436,36 @@ class ChangeReader:
                     if (view := views.get(key)) is None:
                         raise _unknown_table(key)
                 yield Change(record, view, of, gtid)  # type: ignore[arg-type]
-        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+        except (TypeError, LookupError, ValueError, msgpack.UnpackException) as error:
             raise ProtocolError("a record can't be read", error=repr(error)) from None
         raise _cut_short(records)
 
-    def rows(self, records: bytes | memoryview) -> Iterator[RowTuple]:
+    def rows(self, records: bytes | memoryview, at_once: int = _ROWS_AT_ONCE) -> Iterator[RowTuple]:
         """(op, table, before, after) of each change: the fastest way from records to Python values.
+
+        Args:
+            at_once: as many are made at a time where they are made natively.
 
         Raises:
             ProtocolError: as `read`.
         """
+        return self._rows_by_msgpack(records) if _tuples is None else self._rows_natively(records, at_once)
+
+    def _rows_natively(self, records: bytes | memoryview, at_once: int) -> Iterator[RowTuple]:
+        walk = _tuples.TupleWalk(records, self._tables.views, self._sources, self.gtids)
+        while True:
+            yield from walk.take(at_once)  # type: ignore[misc]
+            if walk.answer == _tuples.END:
+                self.at_end = True
+                return
+            if walk.answer == _tuples.OTHER:
+                yield from self._rows_by_msgpack(walk.step())
+                self.at_end = False
+            elif walk.answer == _tuples.ODD:
+                yield from self._rows_by_msgpack(memoryview(records)[walk.at :])
+                return
+
+    def _rows_by_msgpack(self, records: bytes | memoryview) -> Iterator[RowTuple]:
         views, op_of = self._tables.views, _OP_OF
         last = -1
         table: TableSchema | None = None
@@ -482,7 +490,7 @@ class ChangeReader:
                         raise _unknown_table(last)
                     table = views[last].schema
                 yield op_of[kind], table, record[11], record[12]  # type: ignore[misc]
-        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+        except (TypeError, LookupError, ValueError, msgpack.UnpackException) as error:
             raise ProtocolError("a record can't be read", error=repr(error)) from None
         raise _cut_short(records)
 
@@ -493,14 +501,17 @@ class ChangeReader:
                 if record[_KIND] == _END:
                     return
                 yield record
-        except (TypeError, IndexError, ValueError, msgpack.UnpackException) as error:
+        except (TypeError, LookupError, ValueError, msgpack.UnpackException) as error:
             raise ProtocolError("a record can't be read", error=repr(error)) from None
         raise _cut_short(records)
 
     def _unpack(self, records: bytes | memoryview) -> Iterable[Record]:
         """An unpacker at the first record. A sentinel of kind _END stands behind the last one: who doesn't meet it
         knows that the bytes end inside a record, about which msgpack's iterator says nothing."""
-        unpacker = msgpack.Unpacker(use_list=False, max_buffer_size=0, ext_hook=self._tables.ext_hook)
+        most = len(records) + len(_SENTINEL)  # elements: an array that claims more would take its memory before it fails
+        unpacker = msgpack.Unpacker(
+            use_list=False, max_buffer_size=0, max_array_len=most, max_map_len=most, ext_hook=self._tables.ext_hook
+        )
         unpacker.feed(records)
         unpacker.feed(_SENTINEL)
         return unpacker
@@ -523,6 +534,8 @@ class ChangeReader:
             return Commit(record, self._source(number))
         if kind == Kind.DDL:
             return Ddl(record, self._source(number))
+        if kind == Kind.STATEMENT:
+            return Statement(record, self._source(number))
         if kind == Kind.SCHEMA:
             self._tables.learn(record[_TABLE], record[_AFTER])
         elif kind != Kind.HEARTBEAT:
@@ -531,6 +544,16 @@ class ChangeReader:
 
     def _join(self, record: Record) -> Record | None:
         """Takes in one fragment; the whole record with the last one of its change."""
+        whole = self._join_bytes(record)
+        if whole is None:
+            return None
+        joined = next(iter(self._unpack(whole)), ())
+        if len(joined) != FIELDS or joined[_KIND] == _FRAGMENT:
+            raise ProtocolError("the fragments of a change don't hold a record", identity=record[_FILE : _ROW + 1])
+        return joined
+
+    def _join_bytes(self, record: Record) -> bytes | None:
+        """As `_join`, still packed."""
         number = record[_SOURCE]
         index, count, total_bytes = record[_BEFORE]
         identity = record[_FILE : _ROW + 1]
@@ -550,10 +573,7 @@ class ChangeReader:
         whole = b"".join(parts)
         if len(whole) != total_bytes:
             raise ProtocolError("the fragments of a change don't add up", bytes=len(whole), wanted=total_bytes)
-        joined = next(iter(self._unpack(whole)))
-        if len(joined) != FIELDS or joined[_KIND] == _FRAGMENT:
-            raise ProtocolError("the fragments of a change don't hold a record", identity=identity)
-        return joined
+        return whole
 
 
 def _unknown_table(key: int) -> ProtocolError:

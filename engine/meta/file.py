@@ -130,7 +130,8 @@ class FileMeta:
     def history(self, source: int) -> list[tuple[Identity, bytes]]:
         with self._errors_named():
             rows = self._db.execute(
-                "SELECT file, start, event, row, entry FROM schema_history WHERE source = ? ORDER BY file, start, event, row, number",
+                "SELECT file, start, event, row, entry FROM schema_history WHERE source = ?"
+                " ORDER BY file, start, event, row, number",
                 (source,),
             ).fetchall()
         return [(Identity(*row[:4]), row[4]) for row in rows]

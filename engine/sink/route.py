@@ -213,18 +213,23 @@ def select(
     """Per lane what it takes of the records [a, b).
 
     lanes: of each record its lane or NOWHERE (only changes and fragments count). is_open: per lane, whether it holds the
-    begin of the transaction that is open at `a`. takes(index, kind): whether a ddl or schema record is wanted; it then goes
-    to every lane. Begin and commit go where a change of their transaction goes.
+    begin of the transaction that is open at `a`. takes(index, kind): whether a ddl, statement or schema record is wanted; it
+    then goes to every lane, as do the fragments of one. Begin and commit go where a change or statement of theirs goes.
     """
     number = len(is_open)
     first, last = np.searchsorted(heads.mark[: heads.marks], (a, b))
     marks = heads.mark[first:last]
     kinds = heads.kind[marks]
     lanes[marks - a] = NOWHERE
-    described = (kinds == Kind.DDL) | (kinds == Kind.SCHEMA)
+    described = (kinds == Kind.DDL) | (kinds == Kind.SCHEMA) | (kinds == Kind.STATEMENT)
     everywhere = [
         index - a for index, kind in zip(marks[described].tolist(), kinds[described].tolist(), strict=True) if takes(index, kind)
     ]
+    stated = marks[kinds == Kind.STATEMENT]
+    if (parts := (heads.table[a:b] == 0) & (heads.kind[a:b] == Kind.FRAGMENT)).any():
+        pieces = np.flatnonzero(parts)  # of a statement (or ddl) too long for one record
+        everywhere += pieces.tolist()
+        stated = np.concatenate((stated, pieces + a))
     begins, commits = marks[kinds == Kind.BEGIN] - a, marks[kinds == Kind.COMMIT] - a
     before = int(heads.transaction[a]) - int(heads.kind[a] == Kind.BEGIN) if b > a else 0
 
@@ -235,6 +240,8 @@ def select(
             part[heads.transaction[changes + a] - np.uint32(before), lanes[changes]] = True
         else:
             part[0, np.unique(lanes[changes])] = True
+    if len(stated):
+        part[np.unique(heads.transaction[stated] - np.uint32(before))] = True
     halves: list[list[tuple[int, Kind, int]]] = [[] for _ in range(number)]
     for split in splits:
         if split.old_lane != NOWHERE:

@@ -33,9 +33,9 @@ static inline int decoder_gtid(decoder_t *d) {
 static inline int decoder_mariadb_gtid(decoder_t *d) {
     const uint8_t *body = decoder_event(d) + EVENT_HEADER_BYTES;
     if (d->body_bytes < 13) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
-    if (body[12] & (MARIADB_GTID_PREPARED_XA | MARIADB_GTID_COMPLETED_XA)) return decoder_failed(d, FAULT_XA, 0);
     decoder_open_transaction(d, decoder_event_time_us(d));
     d->transaction.grouped = !(body[12] & MARIADB_GTID_STANDALONE);
+    d->transaction.prepared = (body[12] & MARIADB_GTID_PREPARED_XA) != 0;
     d->transaction.gtid_kind = GTID_MARIADB;
     d->transaction.number = le64(body);
     d->transaction.domain = le32(body + 8);
@@ -46,7 +46,7 @@ static inline int decoder_mariadb_gtid(decoder_t *d) {
 /* u32 thread | u32 seconds | u8 schema bytes | u16 error | u16 status bytes | status | schema | 0 | statement. */
 static inline int decoder_query(decoder_t *d) {
     const uint8_t *body = decoder_event(d) + EVENT_HEADER_BYTES;
-    size_t at = d->post_header[EVENT_QUERY - 1];
+    size_t at = d->post_header[d->type - 1];
     if (at < 13 || d->body_bytes < at) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
     at += le16(body + 11) + (size_t)body[8] + 1;
     if (d->body_bytes < at) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
@@ -56,6 +56,11 @@ static inline int decoder_query(decoder_t *d) {
         d->transaction.grouped = 1;
         return DECODER_OK;
     }
+    if (n > 9 && !memcmp(statement, "XA START ", 9)) {
+        d->transaction.grouped = d->transaction.prepared = 1;
+        return DECODER_OK;
+    }
+    if (n > 7 && !memcmp(statement, "XA END ", 7)) return DECODER_OK;
     if ((n == 6 && !memcmp(statement, "COMMIT", 6)) || (n == 8 && !memcmp(statement, "ROLLBACK", 8)))
         return decoder_commit(d, NULL); /* rows before a logged ROLLBACK are of tables without transactions: they stay */
     return DECODER_PYTHON;
@@ -85,10 +90,13 @@ static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8
                                 &d->fault_column);
     if (used > 0 && rows->kind == RECORD_UPDATE) {
         src += used;
+        const uint8_t *first = p, *present = event + rows->second_present;
         p = image_end;
         image_end = p + rows->inflated;
-        used = d->row_image(rows->table->plan, event + rows->second_present, src, end, p, &image_end, &other_key, &key,
-                            &d->fault_column);
+        used = rows->partial ? d->row_image_partial(rows->table->plan, present, src, end, p, &image_end, &other_key, &key, first,
+                                                    &d->fault_column)
+                             : d->row_image(rows->table->plan, present, src, end, p, &image_end, &other_key, &key,
+                                            &d->fault_column);
         if (used >= 0) {
             if (key.hash != other_key.hash && other_key.hash) to[RECORD_FLAGS_AT + 1] = RECORD_KEY_CHANGED;
             used += src - (event + rows->at);
@@ -182,6 +190,7 @@ static inline int decoder_start_rows(decoder_t *d) {
     size_t post_header = d->post_header[d->type - 1];
     rows_t *rows = &d->rows;
     uint64_t columns;
+    if (d->transaction.prepared && !d->replaying) return DECODER_OK;
     int v2 = d->type >= EVENT_WRITE_ROWS;
     if (d->body_bytes < 10) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
     uint64_t id = post_header == 6 ? le32(body) : le48(body);
@@ -199,7 +208,8 @@ static inline int decoder_start_rows(decoder_t *d) {
     if (!lenenc(&at, end, &columns)) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
     if (columns != rows->table->columns) return decoder_failed(d, FAULT_COLUMNS, (int64_t)columns);
     size_t bitmap = (columns + 7) / 8;
-    int type = v2 ? d->type - EVENT_WRITE_ROWS + EVENT_WRITE_ROWS_V1 : d->type;
+    rows->partial = d->type == EVENT_PARTIAL_UPDATE_ROWS;
+    int type = rows->partial ? EVENT_UPDATE_ROWS_V1 : v2 ? d->type - EVENT_WRITE_ROWS + EVENT_WRITE_ROWS_V1 : d->type;
     rows->kind = type == EVENT_WRITE_ROWS_V1 ? RECORD_INSERT : type == EVENT_UPDATE_ROWS_V1 ? RECORD_UPDATE : RECORD_DELETE;
     if ((size_t)(end - at) < (rows->kind == RECORD_UPDATE ? 2 * bitmap : bitmap))
         return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
@@ -223,7 +233,7 @@ static inline int decoder_apply(decoder_t *d) {
     if (d->rows.active) return decoder_write_rows(d);
     switch (d->type) {
     case EVENT_WRITE_ROWS_V1: case EVENT_UPDATE_ROWS_V1: case EVENT_DELETE_ROWS_V1:
-    case EVENT_WRITE_ROWS: case EVENT_UPDATE_ROWS: case EVENT_DELETE_ROWS:
+    case EVENT_WRITE_ROWS: case EVENT_UPDATE_ROWS: case EVENT_DELETE_ROWS: case EVENT_PARTIAL_UPDATE_ROWS:
         return decoder_start_rows(d);
     case EVENT_WRITE_ROWS_COMPRESSED_V1: case EVENT_WRITE_ROWS_COMPRESSED_V1 + 1: case EVENT_DELETE_ROWS_COMPRESSED_V1:
     case EVENT_WRITE_ROWS_COMPRESSED: case EVENT_WRITE_ROWS_COMPRESSED + 1: case EVENT_DELETE_ROWS_COMPRESSED:
@@ -241,14 +251,14 @@ static inline int decoder_apply(decoder_t *d) {
         return decoder_gtid(d);
     case EVENT_MARIADB_GTID:
         return decoder_mariadb_gtid(d);
-    case EVENT_QUERY:
+    case EVENT_QUERY: case EVENT_EXECUTE_LOAD_QUERY:
         return decoder_query(d);
     case EVENT_FORMAT_DESCRIPTION: case EVENT_ROWS_QUERY: case EVENT_ANNOTATE_ROWS: case EVENT_HEARTBEAT: case EVENT_HEARTBEAT_V2:
     case EVENT_BINLOG_CHECKPOINT: case EVENT_GTID_LIST: case EVENT_PREVIOUS_GTIDS: case EVENT_STOP: case EVENT_IGNORABLE:
     case EVENT_TRANSACTION_CONTEXT: case EVENT_VIEW_CHANGE:
         return DECODER_OK; /* they carry no change */
-    case EVENT_INTVAR: case EVENT_RAND: case EVENT_USER_VAR:
-        return DECODER_OK; /* nor do these: the statement that follows is judged itself */
+    case EVENT_INTVAR: case EVENT_RAND: case EVENT_USER_VAR: case EVENT_BEGIN_LOAD_QUERY: case EVENT_APPEND_BLOCK: case EVENT_DELETE_FILE:
+        return DECODER_OK; /* nor do these: the statement that follows does */
     case EVENT_ROTATE: /* table ids may begin anew; one without a time only says where the dump is */
         if (le32(decoder_event(d))) decoder_forget_tables(d);
         return DECODER_PYTHON;

@@ -11,10 +11,12 @@ cdef extern from "_events.h" nogil:
     enum:
         EVENT_HEADER_BYTES
         EVENT_QUERY
+        EVENT_EXECUTE_LOAD_QUERY
         EVENT_ROTATE
         EVENT_TABLE_MAP
         EVENT_TRANSACTION_PAYLOAD
         EVENT_GTID_TAGGED
+        EVENT_XA_PREPARE
         INPUT_READ_BYTES
 
     ctypedef struct input_t:
@@ -41,6 +43,8 @@ cdef extern from "_transaction.h" nogil:
     ctypedef struct transaction_t:
         int open
         int grouped
+        int prepared
+        int wanted
         int begun
         uint32_t event
         uint32_t file
@@ -58,6 +62,7 @@ cdef extern from "_output.h" nogil:
     enum:
         NOTE_VERSION
         COUNTER_DDL
+        COUNTER_STATEMENTS
         COUNTER_FILE
         COUNTER_OFFSET
 
@@ -92,6 +97,7 @@ cdef extern from "_output.h" nogil:
         source_note_t pending_last
 
     void output_free(output_t *o) noexcept
+    int output_flush(output_t *o) noexcept
     int place_compare(place_t a, place_t b) noexcept
     void output_count(const output_t *o, int counter, uint64_t n) noexcept
     void output_set(const output_t *o, int counter, uint64_t value) noexcept
@@ -104,10 +110,12 @@ cdef extern from "_pages.h" nogil:
 cdef extern from "_record.h" nogil:
     enum:
         RECORD_DDL
+        RECORD_STATEMENT
 
 
 cdef extern from "_apply.h" nogil:
     enum:
+        DECODER_OK
         DECODER_INPUT
         DECODER_FULL
         DECODER_BUDGET
@@ -125,6 +133,8 @@ cdef extern from "_apply.h" nogil:
 
     ctypedef int64_t (*row_image_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
                                     row_key_t *, const row_key_t *, int *) noexcept
+    ctypedef int64_t (*row_image_partial_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
+                                            row_key_t *, const row_key_t *, const uint8_t *, int *) noexcept
     ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
     ctypedef uint64_t (*row_bound_t)(const void *, uint64_t) noexcept
     ctypedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t) noexcept
@@ -157,6 +167,7 @@ cdef extern from "_apply.h" nogil:
         table_slot_t *slots
         row_image_t row_image
         row_bound_t row_bound
+        row_image_partial_t row_image_partial
         inflate_t inflate
         uint8_t *unpacked
         size_t unpacked_bytes
@@ -177,7 +188,9 @@ cdef extern from "_apply.h" nogil:
         int checksum
         int have_event
         int type
+        uint16_t flags
         size_t body_bytes
+        int replaying
         place_t resume
         int resuming
         int resume_begun
@@ -191,6 +204,8 @@ cdef extern from "_apply.h" nogil:
     int decoder_delivered(decoder_t *d, uint32_t event, uint32_t row) noexcept
     void decoder_open_transaction(decoder_t *d, uint64_t time_us) noexcept
     void decoder_close_transaction(decoder_t *d) noexcept
+    int decoder_begin(decoder_t *d) noexcept
+    int decoder_commit(decoder_t *d, const uint8_t *xid) noexcept
     int decoder_grow_slots(decoder_t *d) noexcept
     int decoder_bind_table(decoder_t *d, uint64_t id, table_t *table) noexcept
     void decoder_forget_tables(decoder_t *d) noexcept
@@ -213,6 +228,11 @@ cdef class Decoder:
     cdef Ring ring
     cdef object tables      # TableVersions
     cdef object number_of   # base name of the binlog files -> source number
+    cdef object statement_log  # StatementLog
+    cdef bint statement_put    # the statement now read is on its way
+    cdef bint commit_due       # it is a transaction by itself
+    cdef public object prepared  # xa.PreparedGroups; None: XA transactions can't be read
+    cdef bint replayed      # a prepared XA transaction has been read again: its commit is due
     cdef object payload     # reader of the open TRANSACTION_PAYLOAD
     cdef dict versions      # TABLE_MAP's body without the id -> KnownTable
     cdef readonly str source
@@ -220,5 +240,6 @@ cdef class Decoder:
 
     cdef int enter(self, str base, uint32_t file, uint64_t offset) except -1
     cdef bytes body(self)
+    cdef int _put_packed(self, int kind, bytes packed) except -1
     cdef dict where(self)
     cdef KnownTable known(self, table_t *table)

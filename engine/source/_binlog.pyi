@@ -5,6 +5,7 @@ from engine.position import Identity
 from engine.ring import Ring
 from engine.source.note import ResumePoint
 from engine.source.tables import TableVersions
+from engine.source.xa import PreparedGroups
 
 NEED_INPUT: int
 RING_FULL: int
@@ -18,6 +19,7 @@ class Decoder:
     ) -> None: ...
     @property
     def source(self) -> str: ...
+    prepared: PreparedGroups | None
     @property
     def base(self) -> str: ...
     def open(self, base: str, file: int, offset: int, *, checksum: bool = False) -> None: ...

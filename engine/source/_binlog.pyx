@@ -19,13 +19,13 @@ from libc.string cimport memcpy, memset
 
 from engine._ring cimport Ring
 from engine.source._inflate cimport inflate
-from engine.source._rows cimport row_bound, row_error_text, row_image
+from engine.source._rows cimport row_bound, row_error_text, row_image, row_image_partial
 
 import os
 
 from engine.errors import BinlogError, ConnectionLost, InternalError
 from engine.position import Identity, join_file_name
-from engine.source import crc, events, gtid, statements
+from engine.source import crc, events, gtid, statements, xa
 from engine.source.history.history import Moment
 from engine.source.note import ResumePoint
 
@@ -85,11 +85,13 @@ cdef class Decoder:
         self.source = source
         self.base = ""
         self.versions = {}
+        self.statement_log = statements.StatementLog(source)
         self.d.current = &self.d.input
         self.d.input.packets = packets
         self.d.out.ring = &ring.ring
         self.d.row_image = <row_image_t>row_image
         self.d.row_bound = <row_bound_t>row_bound
+        self.d.row_image_partial = <row_image_partial_t>row_image_partial
         self.d.inflate = inflate
         if crc.WIDE:
             self.d.crc_wide = <crc32_wide_t><uintptr_t>crc.ADDRESS
@@ -118,6 +120,8 @@ cdef class Decoder:
         self.payload = None
         self.d.current = &self.d.input
         decoder_forget_unpacked(&self.d)
+        self.statement_put = self.commit_due = self.replayed = False
+        self.d.replaying = False
         self.d.have_event = self.d.described = self.d.rows.active = self.d.transaction.open = self.d.started = 0
         self.d.checksum = checksum
         decoder_forget_tables(&self.d)
@@ -254,7 +258,8 @@ cdef class Decoder:
             if code == DECODER_PAYLOAD:
                 self._inflate()
             elif code == DECODER_PYTHON:
-                self._handle()
+                if not self._handle():
+                    return RING_FULL
             else:
                 return code
 
@@ -266,18 +271,31 @@ cdef class Decoder:
     # ---- events that Python handles ------------------------------------------------------------------------------
 
     def _handle(self):
+        """False: the ring is full; to be called again."""
         cdef int type = self.d.type
+        if self.replayed:
+            if decoder_commit(&self.d, NULL) != DECODER_OK:
+                return False
+            self.replayed = self.d.replaying = False
+            decoder_finish_event(&self.d)
+            return True
         if type == EVENT_TABLE_MAP:
             self._learn_table(self.body())
-            return  # apply looks again
+            return True  # apply looks again
         if type == EVENT_TRANSACTION_PAYLOAD:
             self.payload = events.open_payload(self.body(), self._error)
             input_clear(&self.d.inner)
             self.d.have_event = False
             self.d.current = &self.d.inner
-            return  # its own events come first
-        if type == EVENT_QUERY:
-            self._statement(self.body())
+            return True  # its own events come first
+        if type == EVENT_QUERY or type == EVENT_EXECUTE_LOAD_QUERY:
+            if not self._statement(self.body()):
+                return False
+            if self.payload is not None:
+                return True  # XA COMMIT: what was prepared comes first
+        elif type == EVENT_XA_PREPARE:
+            if self._xa_prepare(self.body()):
+                return True
         elif type == EVENT_ROTATE:
             if self.d.input.packets:
                 base, file, offset = events.parse_rotate(self.body(), self._error)
@@ -287,6 +305,7 @@ cdef class Decoder:
         else:
             raise events.not_understood(type, self._error)
         decoder_finish_event(&self.d)
+        return True
 
     def _learn_table(self, bytes body):
         cdef uint8_t post_header = self.d.post_header[EVENT_TABLE_MAP - 1]
@@ -304,26 +323,62 @@ cdef class Decoder:
             raise MemoryError
 
     def _statement(self, bytes body):
+        """QUERY and EXECUTE_LOAD_QUERY. False: the ring is full; to be called again."""
         cdef uint8_t text[GTID_TEXT_BYTES]
         cdef uint32_t event = self.d.transaction.event
+        cdef uint8_t post_header = self.d.post_header[self.d.type - 1]
+        cdef int kind
         cdef bytes packed
+        if self.statement_put:
+            return self._commit_statement()
         name = text[:transaction_gtid(&self.d.transaction, text)].decode() or None
-        packed = statements.ddl_of_statement(body, self.d.post_header[EVENT_QUERY - 1], name, self._error)
-        if packed is not None and self.tables.learn(
-            body, self.d.post_header[EVENT_QUERY - 1], bool(self.d.mariadb), self._moment()
-        ):
-            decoder_forget_tables(&self.d)
-            self.versions.clear()  # the same TABLE_MAP may now mean other columns
-        if packed is not None and not decoder_delivered(&self.d, event, 0):
-            output_count(&self.d.out, COUNTER_DDL, 1)
-            if decoder_put_packed(&self.d, RECORD_DDL, 0, event, <const uint8_t *>packed, len(packed), True) == DECODER_FAULT:
-                raise self._fault()
+        kind, packed = statements.record_of_statement(body, post_header, name, self._error)
+        if kind == statements.XA:
+            self._xa_ending(packed.decode())
+            return True
+        if kind == RECORD_STATEMENT:
+            return True if self.d.transaction.prepared and not self.d.replaying else self._put_statement(packed)
+        if kind == RECORD_DDL:
+            self._forget(self.tables.learn(body, post_header, bool(self.d.mariadb), self._moment()))
+            if not decoder_delivered(&self.d, event, 0):
+                output_count(&self.d.out, COUNTER_DDL, 1)
+                self._put_packed(RECORD_DDL, packed)
         if self.d.transaction.grouped:  # CREATE TABLE ... SELECT: its ddl record stands before begin
-            if packed is not None and not self.d.transaction.begun:
+            if kind == RECORD_DDL and not self.d.transaction.begun:
                 self.d.transaction.begin_event = event
                 self.d.transaction.begin_row = 1
         else:
             decoder_close_transaction(&self.d)
+        return True
+
+    cdef int _put_packed(self, int kind, bytes packed) except -1:
+        cdef uint32_t event = self.d.transaction.event
+        if decoder_put_packed(&self.d, kind, 0, event, <const uint8_t *>packed, len(packed), True) == DECODER_FAULT:
+            raise self._fault()
+        return 0
+
+    def _put_statement(self, bytes packed):
+        """A change logged as a statement: between begin and commit, as a row would stand."""
+        self.d.transaction.wanted = True
+        if not self.d.transaction.grouped:  # a transaction by itself: begin, it and commit count as three events
+            self.commit_due = self.d.transaction.grouped = True
+            self.d.transaction.event += 1
+        if not decoder_delivered(&self.d, self.d.transaction.event, 0):
+            if not self.d.transaction.begun and decoder_begin(&self.d) != DECODER_OK:
+                return False
+            output_count(&self.d.out, COUNTER_STATEMENTS, 1)
+            self.statement_log.warn(packed, self.where())
+            self._put_packed(RECORD_STATEMENT, packed)
+        self.d.transaction.event += self.commit_due
+        self.statement_put = True
+        return self._commit_statement()
+
+    def _commit_statement(self):
+        """The statement is put; one that is a transaction by itself is committed too."""
+        if self.commit_due and (not output_flush(&self.d.out) or decoder_commit(&self.d, NULL) != DECODER_OK):
+            return False
+        self.statement_put = self.commit_due = False
+        return True
 
     def _tagged_gtid(self, bytes body):
         tagged = gtid.parse_tagged_gtid(body, self._error)
@@ -350,9 +405,59 @@ cdef class Decoder:
             raise self._error("the compressed transaction ends inside an event")
         self.payload = None
         self.d.current = &self.d.input
-        decoder_finish_event(&self.d)
+        if self.d.replaying:
+            self.d.type, self.d.flags, self.d.have_event = EVENT_XA_PREPARE, 0, True
+            self.replayed = True
+        else:
+            decoder_finish_event(&self.d)
+
+    # ---- XA (see xa.py) ------------------------------------------------------------------------------------------
+
+    def _xa_prepare(self, bytes body):
+        """True: it commits too, and the group's events come first."""
+        parsed = xa.parse_prepare(body)
+        if parsed is None or not self.d.transaction.prepared:
+            raise self._error("XA_PREPARE can't be read", remedy=events.DAMAGED)
+        one_phase, xid = parsed
+        place = xa.Place(self.base, self.d.transaction.file, self.d.transaction.start)
+        if one_phase:
+            self._replay(self._groups().group_at(place, self._error))
+            return True
+        self._groups().remember(xid, place)
+        decoder_close_transaction(&self.d)
+        return False
+
+    def _xa_ending(self, str text):
+        ending = xa.parse_ending(text)
+        if ending is None:
+            raise self._error("an XA statement that is not known", statement=text)
+        place = xa.Place(self.base, self.d.transaction.file, self.d.transaction.start)
+        if ending.commits:
+            self._replay(self._groups().group(ending.xid, place, self._error))
+        else:
+            self._groups().forget(ending.xid)
+            decoder_close_transaction(&self.d)
+
+    def _groups(self):
+        if self.prepared is None:
+            raise self._error("an XA transaction, in binlog that can't be read twice", remedy="read it from files or a server")
+        return self.prepared
+
+    def _replay(self, group):
+        """The group's events come next, as part of the open transaction."""
+        self.payload = group
+        input_clear(&self.d.inner)
+        self.d.have_event = False
+        self.d.current = &self.d.inner
+        self.d.replaying = self.d.transaction.grouped = True
 
     # ---- errors --------------------------------------------------------------------------------------------------
+
+    def _forget(self, names):
+        """The same TABLE_MAP may from now on mean other columns: of the tables with these names, in lower case."""
+        if names:
+            decoder_forget_tables(&self.d)
+            self.versions = {map: known for map, known in self.versions.items() if (<KnownTable>known).name.lower() not in names}
 
     def _moment(self):
         """Where the event now read stands, for the schema history."""

@@ -32,13 +32,16 @@ enum { /* what decoder_run answers */
 };
 enum { /* the keys of FAULTS in events.py */
     FAULT_PACKET = 1, FAULT_SIZE, FAULT_CHECKSUM, FAULT_NOT_DESCRIBED, FAULT_DESCRIPTION, FAULT_POSITION, FAULT_SHORT,
-    FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_XA, FAULT_COMPRESSED,
+    FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_COMPRESSED = 14,
 };
 
 /* As engine/source/_rows.pxd describes it. */
 typedef int64_t (*row_image_t)(const void *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
                                uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column);
 typedef uint64_t (*row_bound_t)(const void *plan, uint64_t source_bytes);
+typedef int64_t (*row_image_partial_t)(const void *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
+                                       uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before,
+                                       const uint8_t *first, int *bad_column);
 /* As engine/source/_inflate.pxd describes it. */
 typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 typedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t);
@@ -63,6 +66,7 @@ typedef struct {
 
 typedef struct { /* the ROWS event that is being written; offsets count from the event's first byte */
     int active;
+    int partial;           /* PARTIAL_UPDATE_ROWS */
     int kind;              /* RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE */
     table_t *table;
     size_t first_present;  /* bitmap of the columns in the before image, or in an insert's only one */
@@ -85,6 +89,7 @@ typedef struct {
     size_t slot_count, slots_used;
     row_image_t row_image;
     row_bound_t row_bound;
+    row_image_partial_t row_image_partial;
     inflate_t inflate;
     uint8_t *unpacked;     /* the event now read, where it came compressed */
     size_t unpacked_bytes; /* of that memory */
@@ -108,6 +113,8 @@ typedef struct {
     int type;
     uint16_t flags;
     size_t body_bytes;     /* of the event, without header and checksum */
+
+    int replaying;         /* a prepared XA transaction's events are read again, for its XA COMMIT */
 
     place_t resume;        /* records up to here are delivered */
     int resuming;

@@ -126,6 +126,20 @@ static inline __attribute__((always_inline)) const uint8_t *row_values(
     return __builtin_expect(plan->hidden != 0, 0) ? row_hidden(plan, present, nulls, bit, at, end, plain) : at;
 }
 
+/* The hash of the key that row_key has found, columns that the image doesn't hold taken from `before` (or NULL). */
+static inline void row_hash_key(const row_plan_t *plan, row_key_t *row_key, const row_key_t *before) {
+    uint64_t hash = plan->hash_seed;
+    for (uint32_t i = 1; i <= plan->key_columns; i++) {
+        uint8_t *const *place = row_key->place[i][0] || !before ? row_key->place[i] : before->place[i];
+        if (place[0] == NULL) {
+            row_key->hash = 0;
+            return;
+        }
+        hash = record_hash_add(hash, place[0], (uint64_t)(place[1] - place[0]));
+    }
+    row_key->hash = record_hash_finish(hash);
+}
+
 /* See _rows.pxd. */
 static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
                          uint8_t *dst, uint8_t **dst_end, row_key_t *row_key, const row_key_t *before, int *bad_column) {
@@ -144,16 +158,7 @@ static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const u
     else
         at = row_values(plan, present, src, at, src_end, o, dst_end, key, bad_column, 0);
     if (ROW_FAILED(at)) return ROW_CODE(at);
-    uint64_t hash = plan->hash_seed;
-    for (uint32_t i = 1; i <= plan->key_columns; i++) {
-        uint8_t *const *place = key[i][0] || !before ? key[i] : before->place[i];
-        if (place[0] == NULL) {
-            row_key->hash = 0;
-            return at - src;
-        }
-        hash = record_hash_add(hash, place[0], (uint64_t)(place[1] - place[0]));
-    }
-    row_key->hash = record_hash_finish(hash);
+    row_hash_key(plan, row_key, before);
     return at - src;
 }
 

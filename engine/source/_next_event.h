@@ -97,9 +97,11 @@ static inline int decoder_locate(decoder_t *d, const uint8_t *event, size_t size
 
 /* Events that have an ordinal in their transaction. ANNOTATE_ROWS has none: a server sends it on request only. */
 static inline int event_is_numbered(int type) {
-    return type == EVENT_QUERY || type == EVENT_XID || type == EVENT_INTVAR || type == EVENT_RAND || type == EVENT_USER_VAR
+    return type == EVENT_QUERY || type == EVENT_XID || type == EVENT_INTVAR || type == EVENT_APPEND_BLOCK || type == EVENT_DELETE_FILE
+        || type == EVENT_RAND || type == EVENT_USER_VAR || type == EVENT_BEGIN_LOAD_QUERY || type == EVENT_EXECUTE_LOAD_QUERY
         || (type >= EVENT_TABLE_MAP && type <= EVENT_DELETE_ROWS_V1) || (type >= EVENT_ROWS_QUERY && type <= EVENT_DELETE_ROWS)
-        || type == EVENT_TRANSACTION_PAYLOAD || (type >= EVENT_QUERY_COMPRESSED && type <= EVENT_DELETE_ROWS_COMPRESSED);
+        || type == EVENT_XA_PREPARE || type == EVENT_PARTIAL_UPDATE_ROWS || type == EVENT_TRANSACTION_PAYLOAD
+        || (type >= EVENT_QUERY_COMPRESSED && type <= EVENT_DELETE_ROWS_COMPRESSED);
 }
 
 static inline int decoder_next_event(decoder_t *d) {

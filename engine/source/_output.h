@@ -28,7 +28,7 @@ enum {
 enum { /* SourceCounter of engine/counters.py; a test holds the two together */
     COUNTER_ROWS = 0, COUNTER_ROWS_UNWANTED, COUNTER_TRANSACTIONS, COUNTER_EVENTS, COUNTER_BINLOG_BYTES,
     COUNTER_RECORD_BYTES, COUNTER_DDL, COUNTER_RING_FULL, COUNTER_CONNECTS, COUNTER_FILE, COUNTER_OFFSET,
-    COUNTER_COMMIT_TIME_US,
+    COUNTER_COMMIT_TIME_US, COUNTER_STATEMENTS = 15,
 };
 
 /* Where one record stands. Units and order as in engine/position.py. */

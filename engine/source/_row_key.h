@@ -10,7 +10,7 @@
 
 #define ROW_KEY_COLUMNS 32 /* MariaDB's limit of key parts; MySQL has 16 */
 
-enum { ROW_ERROR_ROOM = -7 }; /* row_image: compressed columns need more room than they were given */
+enum { ROW_ERROR_ROOM = -7 }; /* row_image: compressed columns or patched documents need more room than they were given */
 
 typedef struct {
     uint64_t hash; /* docs/protocol.md, "The key hash"; 0: neither image holds the whole key */

@@ -39,4 +39,9 @@ cdef class RowPlan:
 cdef int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
                        uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column) noexcept nogil
 
+# The second image of PARTIAL_UPDATE_ROWS (_partial.h); `first`: where the first one has been written.
+cdef int64_t row_image_partial(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
+                               uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, const uint8_t *first,
+                               int *bad_column) noexcept nogil
+
 cdef str row_error_text(int64_t code)

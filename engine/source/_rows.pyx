@@ -15,11 +15,13 @@ from engine.errors import BinlogError
 from engine.source import charsets
 from engine.source._inflate cimport inflate
 from engine.source._json cimport json_text
+from engine.source._patch cimport patch
 from engine.source.table_map import BLOBS, COMPRESSED, TEXTUAL, Type
 
-cdef extern from "_image.h" nogil:
+cdef extern from "_partial.h" nogil:
     ctypedef uint8_t *(*text_convert_t)(const column_plan_t *, const uint8_t *, uint64_t, uint8_t *) noexcept
     ctypedef uint8_t *(*json_convert_t)(const uint8_t *, uint64_t, uint8_t *, uint8_t *) noexcept
+    ctypedef int64_t (*json_patch_t)(const uint8_t *, uint64_t, const uint8_t *, uint64_t, uint8_t *, uint64_t) noexcept
     ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
 
     ctypedef struct column_plan_t:
@@ -39,6 +41,7 @@ cdef extern from "_image.h" nogil:
         const uint16_t *codes
         const uint16_t *more_codes
         json_convert_t json
+        json_patch_t patch
         inflate_t inflate
         uint64_t bound
         uint32_t factor
@@ -56,6 +59,9 @@ cdef extern from "_image.h" nogil:
 
     int64_t row_image_inline "row_image"(const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
                                          uint8_t **, row_key_t *, const row_key_t *, int *) noexcept
+    int64_t row_image_partial_inline "row_image_partial"(
+        const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **, row_key_t *, const row_key_t *,
+        const uint8_t *, int *) noexcept
     uint64_t record_hash_add(uint64_t, const uint8_t *, uint64_t) noexcept
     uint64_t RECORD_FNV_BASIS
     enum:
@@ -67,6 +73,7 @@ cdef extern from "_image.h" nogil:
         ROW_ERROR_JSON
         ROW_ERROR_CODEC
         ROW_ERROR_ROOM
+        ROW_ERROR_NO_DOCUMENT
         ROW_OP_TINY
         ROW_OP_TINY_UNSIGNED
         ROW_OP_SHORT
@@ -143,6 +150,7 @@ ERRORS = {
     ROW_ERROR_LENGTH: "the value is longer than the column is declared",
     ROW_ERROR_JSON: "the bytes are not MySQL's binary JSON",
     ROW_ERROR_CODEC: "a compressed column can't be inflated",
+    ROW_ERROR_NO_DOCUMENT: "a partial update of a JSON document that the row before doesn't hold (binlog_row_image=FULL mends it)",
     ROW_ERROR_ROOM: "a compressed column inflates to more than it has room for",
 }
 
@@ -155,6 +163,12 @@ cdef str row_error_text(int64_t code):
 cdef int64_t row_image(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
                        uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, int *bad_column) noexcept nogil:
     return row_image_inline(plan, present, src, src_end, dst, dst_end, key, before, bad_column)
+
+
+cdef int64_t row_image_partial(const row_plan_t *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
+                               uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, const uint8_t *first,
+                               int *bad_column) noexcept nogil:
+    return row_image_partial_inline(plan, present, src, src_end, dst, dst_end, key, before, first, bad_column)
 
 
 cdef const uint8_t *keep(RowPlan rows, bytes data) except NULL:
@@ -182,6 +196,7 @@ cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -
     elif kind == Type.JSON:
         c.op, c.prefix, c.bound, c.factor = ROW_OP_JSON, column.length, 5 + 32, 6
         c.json = json_text
+        c.patch = patch
     elif kind == Type.VECTOR:
         c.op, c.prefix, c.bound, c.factor = ROW_OP_VECTOR, column.length, 5, 2
     elif kind == Type.GEOMETRY:

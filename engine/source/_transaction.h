@@ -14,6 +14,7 @@ enum { GTID_TEXT_BYTES = 128 }; /* uuid : tag of 32 : number of 20 digits is the
 typedef struct {
     int open;
     int grouped;          /* ends with XID, COMMIT or ROLLBACK; otherwise its only statement ends it */
+    int prepared;         /* an XA transaction's first part: its rows are due with its XA COMMIT, see xa.py */
     int wanted;           /* it holds a change that somebody wants, so its commit is due */
     int begun;            /* its begin record is in the ring */
     uint32_t file;
@@ -31,7 +32,7 @@ typedef struct {
 
 static inline void transaction_open(transaction_t *t, uint32_t file, uint64_t start, uint64_t time_us) {
     t->open = 1;
-    t->grouped = t->wanted = t->begun = 0;
+    t->grouped = t->prepared = t->wanted = t->begun = 0;
     t->file = file;
     t->start = start;
     t->event = t->begin_event = 1;

@@ -29,6 +29,7 @@ enum {
     ROW_ERROR_LENGTH = -4,    /* longer than the column is declared */
     ROW_ERROR_JSON = -5,      /* not MySQL's binary JSON: offsets outside, unknown type, too deep */
     ROW_ERROR_CODEC = -6,     /* a compressed column that can't be inflated; -7 is ROW_ERROR_ROOM */
+    ROW_ERROR_NO_DOCUMENT = -8, /* a partial update of a JSON document that isn't in the first image */
     ROW_ERROR_LAST = -15,
 };
 #define ROW_FAIL(code) ((const uint8_t *)(intptr_t)(code))
@@ -43,6 +44,9 @@ typedef struct column_plan column_plan_t;
 typedef uint8_t *(*text_convert_t)(const column_plan_t *c, const uint8_t *at, uint64_t n, uint8_t *out);
 /* Writes n bytes of binary JSON as text, not past `limit`; returns its end or NULL. */
 typedef uint8_t *(*json_convert_t)(const uint8_t *at, uint64_t n, uint8_t *out, uint8_t *limit);
+/* Applies the differences of a partial update to a document's text; its new length, -1: more than room, -2: they don't fit it. */
+typedef int64_t (*json_patch_t)(const uint8_t *text, uint64_t text_bytes, const uint8_t *diffs, uint64_t diff_bytes, uint8_t *out,
+                                uint64_t room);
 /* Unpacks n bytes of a zlib or (raw) deflate stream that holds exactly out_bytes; 0: it doesn't. */
 typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 
@@ -61,6 +65,7 @@ struct column_plan {
     const uint16_t *codes;         /* character set tables, see _text.h */
     const uint16_t *more_codes;
     json_convert_t json;
+    json_patch_t patch;
     inflate_t inflate;             /* of COMPRESSED columns */
     uint64_t bound;                /* msgpack bytes, beyond `factor` for each source byte */
     uint32_t factor;

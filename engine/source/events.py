@@ -7,7 +7,7 @@ from typing import Any
 
 import zstandard
 
-from engine.errors import BinlogError, ConfigError, ServerSetupError, SourceError
+from engine.errors import BinlogError, ConfigError, SourceError
 from engine.position import split_file_name
 from engine.source.server_errors import dump_error
 
@@ -29,7 +29,6 @@ NAMES = {
 
 DAMAGED = "the file is damaged or cut: fetch it again from the server, or start after it"
 _START = "start where a transaction begins: an offset that SHOW BINLOG EVENTS lists for a Gtid or BEGIN"
-_XA = "XA transactions are not read yet: end them, and start the source after them"
 
 # By the decoder's fault number: what, remedy.
 FAULTS = {
@@ -44,16 +43,12 @@ FAULTS = {
     9: ("rows with another number of columns than their TABLE_MAP", DAMAGED),
     11: ("a row without bytes", DAMAGED),
     12: ("a row is larger than memory", "give the engine more memory"),
-    13: ("an XA transaction", _XA),
     14: ("a compressed event can't be unpacked", DAMAGED),
 }
 
 _UNSUPPORTED = {
-    38: ("an XA transaction", _XA),
-    39: ("a partial update of JSON", "SET GLOBAL binlog_row_value_options='' on the server; such binlog is not read yet"),
     164: ("an encrypted binlog file", "read it through its server, or set encrypt_binlog=OFF; a file alone can't be read"),
 }
-_ROW_FORMAT = "SET GLOBAL binlog_format=ROW on the server, and reconnect its clients; start the source after this position"
 
 
 def type_name(number: int) -> str:
@@ -68,8 +63,6 @@ def not_understood(number: int, fail: Fail) -> SourceError:
             "the server reports an incident: its binlog has a gap here",
             remedy="changes are missing and can't be had: copy the tables anew, and start the source after this position",
         )
-    if number in (8, 9, 11, 17, 18):
-        return fail("LOAD DATA was logged as a statement, not as rows", kind=ServerSetupError, remedy=_ROW_FORMAT)
     if number in _UNSUPPORTED:
         return fail(*_UNSUPPORTED[number][:1], remedy=_UNSUPPORTED[number][1])
     return fail("an event that is not understood and not marked ignorable", remedy="please report this with the server's version")

@@ -19,6 +19,7 @@ from engine.position import join_file_name, split_file_name
 from engine.ring import Ring
 from engine.source._binlog import NEED_INPUT, Decoder
 from engine.source.tables import MemoryKeys, SourceName, TableVersions
+from engine.source.xa import PreparedGroups
 
 MAGIC = b"\xfebin"
 ENCRYPTED_MAGIC = b"\xfdbin"
@@ -125,6 +126,27 @@ class FileFeed:
         os.lseek(self._fd, offset, os.SEEK_SET)
         self._decoder.seek(offset)
 
+    def files(self) -> list[tuple[str, int]]:
+        """See xa.Rereading."""
+        return [(file.base, file.number) for file in self._files]
+
+    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """See xa.Rereading."""
+        file = next((file for file in self._files if (file.base, file.number) == (base, number)), None)
+        if file is None:
+            raise PositionError("a binlog file isn't there", source=self._source, file=join_file_name(base, number))
+        with open(file.path, "rb") as data:
+            at = len(MAGIC)
+            while True:
+                data.seek(at)
+                head = data.read(HEADER_BYTES)
+                size = int.from_bytes(head[9:13], "little")
+                event = head + data.read(max(size - len(head), 0))
+                if size < HEADER_BYTES or len(event) < size:
+                    return
+                yield at, event
+                at = max(at + size, offset)
+
     def fill(self) -> int:
         """Bring bytes in, how many; 0: everything has been read.
 
@@ -188,6 +210,7 @@ def decode_files(
         ring, TableVersions(source, wants, keys.table_key), source=source, packets=False, number_of=keys.source_number
     )
     feed = FileFeed(decoder, [named_file(path, i + 1) for i, path in enumerate(paths)], source)
+    decoder.prepared = PreparedGroups(feed, source)
     failure: SourceError | None = None
     try:
         feed.open("", 0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+from collections.abc import Iterator
 
 from engine.config import SourceConfig
 from engine.errors import ConnectionLost, PositionError
@@ -10,6 +11,10 @@ from engine.position import join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
+from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
+from engine.source.events import error_packet
+from engine.source.files import MAGIC
+from engine.source.xa import whole_packets
 
 
 class LiveFeed:
@@ -76,6 +81,33 @@ class LiveFeed:
         if got == 0:
             raise ConnectionLost("the server closed the connection", source=self._source, server=self._connection.where)
         return max(got, 0)
+
+    def files(self) -> list[tuple[str, int]]:
+        """See xa.Rereading."""
+        with self._connection.beside() as second:
+            return [split_file_name(str(row[0])) for row in second.query("SHOW BINARY LOGS")]
+
+    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """See xa.Rereading."""
+        with self._connection.beside() as second:
+            second.dump(DumpPosition(join_file_name(base, number), offset), to_end=True)
+            for packet in whole_packets(second, self._config.read_timeout_s):
+                if packet[0] != 0:
+                    if packet[0] == 0xFF:
+                        raise error_packet(packet[1:], source=self._source, file=join_file_name(base, number), offset=offset)
+                    return
+                kind, size = packet[5], len(packet) - 1
+                made_up = kind == ROTATE and not int.from_bytes(packet[1:5], "little")
+                if kind == FORMAT_DESCRIPTION:
+                    yield len(MAGIC), packet[1:]
+                    offset = max(offset, len(MAGIC) + size) if offset <= len(MAGIC) else offset
+                elif kind == ROTATE and not made_up:
+                    return
+                elif kind not in (ROTATE, HEARTBEAT, HEARTBEAT_V2):
+                    end = int.from_bytes(packet[14:18], "little")
+                    ahead = (end - offset) & 0xFFFFFFFF if end else size
+                    yield offset + ahead - size, packet[1:]
+                    offset += ahead
 
     def wait(self, timeout_ns: int) -> None:
         """Sleep until the server sends something."""

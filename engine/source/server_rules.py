@@ -70,12 +70,15 @@ def _server_id(facts: ServerFacts) -> Finding:
 
 
 def _format(facts: ServerFacts) -> Finding:
+    """Statements are delivered as statements; a server that logs nothing else has no changes to give."""
     if facts.binlog_format == "ROW":
         return Finding("ok", "binlog_format", "ROW")
+    mixed = facts.binlog_format == "MIXED"
+    delivered = "some changes are logged, and so delivered, as statements" if mixed else "changes are logged as statements"
     return Finding(
-        "warning",
+        "warning" if mixed else "error",
         "binlog_format",
-        f"{facts.binlog_format}: changes may be logged as statements; these are delivered as such, without their rows",
+        f"{facts.binlog_format}: {delivered}, not as rows",
         f"{_set(facts, 'binlog_format', 'ROW')} (sessions that are open keep the old value until they reconnect)",
     )
 

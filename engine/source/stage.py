@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
+from collections.abc import Iterator
 from typing import Protocol
 
 from engine.config import Config, SourceConfig
@@ -22,6 +23,7 @@ from engine.source.history.snapshot import ServerTables
 from engine.source.live import LiveFeed
 from engine.source.note import ResumePoint, resume_from_acked, unpack_note
 from engine.source.tables import TableVersions
+from engine.source.xa import PreparedGroups
 from engine.table_filter import TableFilter
 
 log = logging.getLogger("engine.source")
@@ -46,6 +48,10 @@ class Feed(Protocol):
     def fill(self) -> int: ...
 
     def wait(self, timeout_ns: int) -> None: ...
+
+    def files(self) -> list[tuple[str, int]]: ...
+
+    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]: ...
 
     def close(self) -> None: ...
 
@@ -100,6 +106,7 @@ class SourceStage:
             self._feed = FileFeed(self._decoder, find_files(self._source.files), self._name)
         else:
             self._feed = LiveFeed(self._decoder, self._source, self._name)
+        self._decoder.prepared = PreparedGroups(self._feed, self._name)
         self._point = self._resume_point(meta)
         self._keeps_first = self._point is not None
         if self._point is not None:

@@ -8,19 +8,24 @@ MySQL's class Query_event (libs/mysql/binlog/event/statement_events.h); unknown 
 
 from __future__ import annotations
 
+import logging
 import re
+import time
 from collections.abc import Callable, Iterator
 from enum import Enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgpack
 from pymysql.charset import charset_by_id
 
-from engine.errors import ServerSetupError
+from engine.record import Kind as Record
+
+log = logging.getLogger("engine.source")
 
 ANSI_QUOTES = 4
 NO_BACKSLASH_ESCAPES = 1 << 20
 SHOWN_CHARACTERS = 120
+WARN_EVERY_S = 60.0
 
 # Bytes that a status variable takes behind its code; None: told by a length byte in front (twice for INVOKERS, 11).
 _STATUS_BYTES = {0: 4, 1: 8, 3: 4, 4: 6, 5: None, 6: None, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3}
@@ -42,7 +47,7 @@ class Kind(Enum):
     """What a statement is to a source."""
 
     DDL = "changes tables"
-    ROWS = "changes rows: ROW format would have logged the rows instead"
+    ROWS = "changes rows, and was logged as a statement"
     XA = "XA"
     OTHER = "administration; nothing of it concerns a table's rows"
 
@@ -192,24 +197,45 @@ def _names(rest: list[_Token], at: int, statement: Statement, *, several: bool, 
     return list(dict.fromkeys(found))
 
 
-_ROW_FORMAT = "SET GLOBAL binlog_format=ROW on the server, and reconnect its clients; start the source after this position"
-_NO_XA = "XA transactions are not read yet: end them, and start the source after them"
+XA = 255  # in place of a record's kind
 
 
-def ddl_of_statement(body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception]) -> bytes | None:
-    """The packed `after` of a ddl record (docs/protocol.md), or None for a statement that is none.
+def record_of_statement(
+    body: bytes, post_header_bytes: int, gtid: str | None, fail: Callable[..., Exception]
+) -> tuple[int, bytes]:
+    """The kind of record that a statement becomes, and its packed `after` (docs/protocol.md); (0, b"") where it is none.
 
-    Raises:
-        ServerSetupError: the statement changes rows; the server doesn't log in ROW format.
-        BinlogError: XA.
+    body: of QUERY or EXECUTE_LOAD_QUERY, whose statement is LOAD DATA as it was given. XA statements give XA and their text.
     """
     statement = parse_query(body, post_header_bytes)
     kind, tables = classify(statement)
     if kind is Kind.DDL:
-        return msgpack.packb([statement.schema, statement.text, gtid, [list(table) for table in tables]])
+        return Record.DDL, msgpack.packb([statement.schema, statement.text, gtid, [list(table) for table in tables]])
     if kind is Kind.ROWS:
-        shown = " ".join(statement.text[:SHOWN_CHARACTERS].split())
-        raise fail("a change was logged as a statement, not as rows", kind=ServerSetupError, statement=shown, remedy=_ROW_FORMAT)
+        return Record.STATEMENT, msgpack.packb([statement.schema, statement.text, gtid, []])
     if kind is Kind.XA:
-        raise fail("an XA transaction", statement=statement.text[:SHOWN_CHARACTERS], remedy=_NO_XA)
-    return None
+        return XA, statement.text.encode()
+    return 0, b""
+
+
+class StatementLog:
+    """Warns of changes that came as statements: the first one, and once a minute how many there were since."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._count = 0
+        self._next_s = 0.0
+
+    def warn(self, packed: bytes, where: dict[str, Any]) -> None:
+        """packed: the record's `after`."""
+        self._count += 1
+        if time.monotonic() < self._next_s:
+            return
+        schema, text, _, _ = msgpack.unpackb(packed)
+        log.warning(
+            "a change was logged as a statement, its rows aren't known; it is delivered as such: source=%s file=%s offset=%s "
+            "statements=%d schema=%s statement=%s (SET GLOBAL binlog_format=ROW on the server, and reconnect its clients)",
+            self._source, where["file"], where["offset"], self._count, schema, " ".join(text[:SHOWN_CHARACTERS].split()),
+        )  # fmt: skip
+        self._count = 0
+        self._next_s = time.monotonic() + WARN_EVERY_S

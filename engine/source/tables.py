@@ -57,7 +57,7 @@ class TableVersions:
             return TableVersion(name)
         try:
             table_map = parse_table_map(body, post_header_bytes, mariadb)
-            schema = table_schema(self._source, table_map)
+            schema = self._schema(table_map, mariadb, moment)
             if len(set(schema.primary_key)) != len(schema.primary_key):
                 raise ValueError("the primary key names a column twice")
             plan = RowPlan(schema, table_map, len(table_map.columns) - len(schema.columns))
@@ -70,12 +70,12 @@ class TableVersions:
         packed = schema.pack()
         return TableVersion(name, self._key_of(packed), packed, plan)
 
-    def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> bool:
-        """A QUERY event; whether TABLE_MAPs may mean other tables from here on than they did."""
+    def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> frozenset[str]:
+        """A QUERY event; the tables (`schema.table` in lower case) whose TABLE_MAPs may mean other columns from here on."""
         statement = parse_query(body, post_header_bytes)
         kind, tables = classify(statement)
         if kind is not Kind.DDL:
-            return False
+            return frozenset()
         session = Session(statement.schema, statement.sql_mode, statement.server_collation, mariadb)
         return self._history.learn(statement.text, session, tables, moment)
 

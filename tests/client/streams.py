@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine import wire
+from engine.client.batch import Batch
+from engine.client.change import ChangeReader
 from engine.position import Identity
 from engine.record import ABSENT, Kind, pack_record, unpack_head
 from engine.schema import Column, TableSchema
@@ -124,3 +127,11 @@ def fragments(record: bytes, count: int) -> list[bytes]:
 
 def transaction(first: int, rows: int) -> list[bytes]:
     return [begin(), *(insert(number) for number in range(first, first + rows)), commit()]
+
+
+def batch(*records: bytes, gtid: str | None = "0-1-4") -> Batch:
+    """The records as a batch, before whose first one a transaction with this GTID is open."""
+    data = b"".join(records)
+    reader = ChangeReader({1: ("shop", "binlog")}).at({1: gtid}, {})
+    rows = sum(1 for _ in reader.at({}, {}).raw(data))
+    return Batch(wire.BatchHead(1, 0, rows, rows, len(data)), memoryview(data), reader, (False, False))

@@ -15,6 +15,8 @@ from engine.record import ABSENT, KEY_CHANGED, Kind, pack_record
 from engine.schema import Column, TableSchema
 from tests.client import streams
 
+pytestmark = pytest.mark.usefixtures("path")
+
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 

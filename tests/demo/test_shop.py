@@ -13,6 +13,7 @@ from demo.replica import Replica
 from demo.settings import derive, to_toml
 from demo.shop import PRIMARY_KEYS, TABLES, Shopper, Workload, commit, literal, opening_stock
 from engine.config import load_config
+from engine.schema import Column, TableSchema
 from tests.servers.database import Database
 from tests.servers.selected import selected
 
@@ -77,8 +78,20 @@ def test_several_connections_shop_at_once_and_stop_when_told(server: Database, u
     assert server.sql(f"SELECT COUNT(*), MAX(changed) FROM {unique_schema}.orders") == before
 
 
-def change(op: str, before: Any, after: Any) -> SimpleNamespace:
-    return SimpleNamespace(op=op, table="orders", before=before, after=after, position="binlog.000001:4")
+def change(op: str, before: Any, after: Any, total: str = "decimal(10,2)") -> SimpleNamespace:
+    types = {"total": total}
+    columns = tuple(Column(name, types.get(name, "int")) for name in after or before)
+    schema = TableSchema("shop", "shop", "orders", columns, (0,))
+    return SimpleNamespace(op=op, table="orders", before=before, after=after, position="binlog.000001:4", columns=schema)
+
+
+def test_rows_untouched_since_an_alter_are_compared_in_the_columns_it_left_alone() -> None:
+    replica = Replica(("orders",))
+    replica.apply(change("insert", None, {"id": 1, "total": "1.50"}))
+    replica.apply(change("insert", None, {"id": 2, "total": "2.5000", "coupon": "x"}, "decimal(12,4)"))
+    shown = [{"id": 1, "total": "1.5000", "coupon": "none"}, {"id": 2, "total": "2.5000", "coupon": "x"}]
+    assert replica.compare("orders", shown) == []
+    assert replica.compare("orders", [shown[0], {**shown[1], "coupon": "y"}]) != []
 
 
 def test_a_replica_that_follows_the_changes_equals_the_table() -> None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from demo.origin import CLOSING_ORDER
 from demo.run import Watch
 from demo.show import Screen
+from engine.schema import TableSchema
 
 
 class Batch(list[Any]):
@@ -32,9 +33,14 @@ class Stream:
         return self.batches.pop(0) if self.batches else None
 
 
+COLUMNS = TableSchema("shop", "shop", "orders", ())
+
+
 def insert(number: int) -> SimpleNamespace:
     after = {"id": number, "changed": "2026-01-02 03:04:05.000"}
-    return SimpleNamespace(op="insert", table="orders", key=(number,), before=None, after=after, position="binlog.000001:4")
+    return SimpleNamespace(
+        op="insert", table="orders", key=(number,), before=None, after=after, position="binlog.000001:4", columns=COLUMNS
+    )
 
 
 def watch() -> Watch:

@@ -54,12 +54,8 @@ def _types() -> dict[str, tuple[frozenset[str], Case]]:
     found: dict[str, tuple[frozenset[str], Case]] = {name: (ALL, case) for name, case in CASES.items()}
     found |= {name: (MYSQL, case) for name, case in MYSQL_CASES.items()}
     found |= {name: (MARIADB, case) for name, case in MARIADB_CASES.items() if name != "json"}
-    found |= {
-        f"charset {name}": (ALL, (f"VARCHAR(60) CHARACTER SET {name}", TEXTS)) for name in CHARSETS
-    }
-    found |= {
-        kind: (ALL, (kind.upper(), [f"ST_GeomFromText('{text}')" for text in texts])) for kind, texts in GEOMETRIES.items()
-    }
+    found |= {f"charset {name}": (ALL, (f"VARCHAR(60) CHARACTER SET {name}", TEXTS)) for name in CHARSETS}
+    found |= {kind: (ALL, (kind.upper(), [f"ST_GeomFromText('{text}')" for text in texts])) for kind, texts in GEOMETRIES.items()}
     found |= {f"bit of {n}": (ALL, (f"BIT({n})", [0, 1, 2**n - 1, 2 ** (n - 1)])) for n in range(1, 65)}
     found |= {
         "float denormal": (ALL, ("FLOAT", ["1e-45", "-1e-45", "1.1754943e-38", "3.4028235e38", "-3.4028235e38", "0"])),

@@ -9,11 +9,12 @@ import pytest
 
 from tests import conftest as servers
 
+LARGE = {"max_allowed_packet": "256M", "innodb_buffer_pool_size": "128M"}
 OPTIONS: dict[str, dict[str, Any]] = {
-    "mariadb": {"max_allowed_packet": "256M", "innodb_buffer_pool_size": "128M", "innodb_log_file_size": "256M"},
-    "mariadb_next": {"max_allowed_packet": "256M", "innodb_buffer_pool_size": "128M", "innodb_log_file_size": "256M"},
-    "mysql": {"max_allowed_packet": "256M", "innodb_buffer_pool_size": "128M", "innodb_redo_log_capacity": "1G", "local_infile": "ON"},
-}  # fmt: skip
+    "mariadb": {**LARGE, "innodb_log_file_size": "256M"},
+    "mariadb_next": {**LARGE, "innodb_log_file_size": "256M"},
+    "mysql": {**LARGE, "innodb_redo_log_capacity": "1G", "local_infile": "ON"},
+}
 
 
 def _started(name: str) -> Iterator[Any]:

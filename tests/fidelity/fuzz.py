@@ -46,7 +46,9 @@ def main() -> int:
             result = run_round(server, setting, seeds)
             totals.update(schemas=result.schemas, changes=result.counts["compared"], rounds=1)
             failed += len(result.faults)
-            print(f"{server.name} [{setting}] seeds {seeds.start}-{seeds.stop - 1}: {result.counts['compared']} changes", flush=True)
+            print(
+                f"{server.name} [{setting}] seeds {seeds.start}-{seeds.stop - 1}: {result.counts['compared']} changes", flush=True
+            )
             for fault in result.faults[:10]:
                 print(f"  DIFFERENT: {fault}", flush=True)
             server.sql("PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY")

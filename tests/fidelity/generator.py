@@ -264,7 +264,9 @@ class Generator:
             self.try_run(f"TRUNCATE TABLE {name}", "ddl: truncate")
         elif kind == "modify" and some:
             column = rng.choice(some)
-            if self.try_run(f"ALTER TABLE {name} MODIFY COLUMN {quote(column.name)} LONGTEXT CHARACTER SET utf8mb4", "ddl: modify"):
+            if self.try_run(
+                f"ALTER TABLE {name} MODIFY COLUMN {quote(column.name)} LONGTEXT CHARACTER SET utf8mb4", "ddl: modify"
+            ):
                 column.literals = ["'text'", "''", "'é日本'"]
         elif kind == "comment":
             self.try_run(f"ALTER TABLE {name} COMMENT = 'it''s new'", "ddl: comment")

@@ -1,7 +1,7 @@
 """The strictest consumer: tables rebuilt from the stream alone, held against what SELECT showed at marked moments.
 
-    server ◀── statements ── Recording ──▶ snapshots by mark            (a mark is a row in a table of its own, so that
-    binlog ──▶ engine ──▶ Model.apply ──▶ differences at each mark       the moment is known in the stream too)
+server ◀── statements ── Recording ──▶ snapshots by mark            (a mark is a row in a table of its own, so that
+binlog ──▶ engine ──▶ Model.apply ──▶ differences at each mark       the moment is known in the stream too)
 """
 
 from __future__ import annotations
@@ -127,7 +127,9 @@ def plain_value(kind: str, value: Any) -> Any:
 
 def _number(text: str) -> str:
     value = Decimal(text)
-    return f"number {value.normalize():f}" if value != value.to_integral() or abs(value.adjusted()) > 25 else f"number {int(value)}"
+    return (
+        f"number {value.normalize():f}" if value != value.to_integral() or abs(value.adjusted()) > 25 else f"number {int(value)}"
+    )
 
 
 class _Table:
@@ -268,9 +270,7 @@ class Model:
         self.marks.append(number)
         for name, rows in snapshot.tables.items():
             kinds = {column: kind for (of, column), kind in snapshot.kinds.items() if of == name}
-            plain = [
-                {c: plain_value(kinds.get(c, ""), v) for c, v in row.items() if kinds.get(c) != NOT_LOGGED} for row in rows
-            ]
+            plain = [{c: plain_value(kinds.get(c, ""), v) for c, v in row.items() if kinds.get(c) != NOT_LOGGED} for row in rows]
             table = self.tables.setdefault((snapshot.schema, name), _Table())
             if snapshot.load:
                 table.reload(plain, None)

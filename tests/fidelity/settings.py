@@ -76,9 +76,7 @@ SETTINGS: dict[str, Setting] = {
     "GTID tagged": Setting(MYSQL, session=("SET SESSION gtid_next = 'AUTOMATIC:fidelity'",)),
     "GTID domain": Setting(MARIADB, session=("SET SESSION gtid_domain_id = 7",)),
     "server's time zone": Setting(ALL, (("time_zone", "+05:30"),)),
-    "statement format STATEMENT": Setting(
-        MARIADB, session=("SET SESSION binlog_format = STATEMENT",), needs=("statements",)
-    ),
+    "statement format STATEMENT": Setting(MARIADB, session=("SET SESSION binlog_format = STATEMENT",), needs=("statements",)),
     "statement format MIXED": Setting(MARIADB, session=("SET SESSION binlog_format = MIXED",), needs=("statements",)),
 }
 

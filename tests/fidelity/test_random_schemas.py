@@ -10,7 +10,7 @@ import pytest
 from tests.fidelity.random_run import random_settings, run_round
 
 SEED = 20261123
-SCHEMAS = {"mariadb": 11, "mysql": 11, "mariadb_next": 5}  # for each setting
+SCHEMAS = {"mariadb": 8, "mysql": 8, "mariadb_next": 5}  # for each setting
 LIVE_SCHEMAS = 12
 LEAST_SCHEMAS, LEAST_CHANGES = 200, 20_000
 

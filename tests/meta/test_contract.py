@@ -106,6 +106,30 @@ def test_the_first_position_is_kept_once(meta):
     assert meta.first_position(2) is None
 
 
+def test_a_schema_history_comes_back_by_position_and_then_as_it_was_kept(meta):
+    assert meta.history(1) == []
+    meta.keep_history(1, Identity(2, 4, 1, 0), b"later")
+    meta.keep_history(1, Identity(1, 5 << 32, 3, 0), b"first")
+    meta.keep_history(1, Identity(2, 4, 1, 0), b"later still")
+    meta.keep_history(2, Identity(1, 4, 1, 0), b"another source's")
+    assert meta.history(1) == [
+        (Identity(1, 5 << 32, 3, 0), b"first"),
+        (Identity(2, 4, 1, 0), b"later"),
+        (Identity(2, 4, 1, 0), b"later still"),
+    ]
+
+
+def test_a_schema_history_is_found_again_also_in_a_file_from_before_there_was_one(kind, instance, meta):
+    meta.keep_history(1, Identity(1, 4, 1, 0), b"entry")
+    again = open_meta(kind, instance)
+    assert again.history(1) == [(Identity(1, 4, 1, 0), b"entry")]
+    again._db.execute("DROP TABLE schema_history")
+    again.close()
+    older = open_meta(kind, instance)
+    assert older.history(1) == []
+    older.close()
+
+
 def test_everything_is_found_again_by_another_opening(kind, instance, meta):
     meta.source_number("shop", "binlog")
     meta.table_key(b"one")

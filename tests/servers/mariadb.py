@@ -47,6 +47,7 @@ class MariaDB(Database):
             f"--datadir={self.data_dir}",
             f"--socket={self.socket}",
             f"--pid-file={self.process.folder / 'pid'}",
+            f"--tmpdir={self.process.folder}",  # a MariaDB that starts removes the temporary tables that it finds in its own
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",

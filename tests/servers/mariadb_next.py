@@ -39,6 +39,7 @@ class MariaDBNext(MariaDB):
             *_mariadbd(self.data_dir),
             f"--socket={self.socket}",
             f"--pid-file={self.process.folder / 'pid'}",
+            f"--tmpdir={self.process.folder}",
             f"--port={self.port}",
             "--bind-address=127.0.0.1",
             "--skip-name-resolve",

@@ -39,27 +39,21 @@ def shown(records: list[Record]) -> list[Any]:
     return [(r[KIND], r[BEFORE], r[AFTER][:2] if r[KIND] == Kind.DDL else r[AFTER]) for r in kept]
 
 
-def written(server: Database, *before: str) -> list[Any]:
+def written(server: Database) -> list[Any]:
     with server.connect() as connection, connection.cursor() as cursor:
-        for statement in (*before, *STATEMENTS):
+        for statement in STATEMENTS:
             cursor.execute(statement)
     return shown(decode(binlog(server)))
 
 
-@pytest.mark.parametrize("v1", ["OFF", "ON"])
-def test_a_compressed_binlog_of_mariadb_gives_the_changes_of_a_plain_one(make_mariadb: Callable[..., Database], v1: str) -> None:
+def test_a_compressed_binlog_of_mariadb_gives_the_changes_of_a_plain_one(make_mariadb: Callable[..., Database]) -> None:
     plain, packed = make_mariadb(), make_mariadb(log_bin_compress="ON", log_bin_compress_min_len=10)
-    before = ["SET GLOBAL log_bin_use_v1_row_events=ON"] if v1 == "OFF" and _knows_v1(packed) else []
-    assert written(packed, *before) == written(plain)
+    assert written(packed) == written(plain)
     kinds = {event[4] for event in _events(binlog(packed))}
     assert 165 in kinds
     assert kinds & {166, 169}
     assert kinds & {167, 170}
     assert kinds & {168, 171}
-
-
-def _knows_v1(server: Database) -> bool:
-    return bool(server.sql("SHOW GLOBAL VARIABLES LIKE 'log_bin_use_v1_row_events'"))
 
 
 def test_a_compressed_binlog_of_mysql_gives_the_changes_of_a_plain_one(make_mysql: Callable[..., Database]) -> None:

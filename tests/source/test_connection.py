@@ -334,9 +334,6 @@ def test_a_binlog_that_is_off_is_refused(make_server: Callable[..., Database]) -
     ("setting", "value", "remedy"),
     [
         ("binlog_format", "STATEMENT", "binlog_format=.?ROW"),
-        ("binlog_format", "MIXED", "binlog_format=.?ROW"),
-        ("binlog_row_image", "MINIMAL", "binlog_row_image=.?FULL"),
-        ("binlog_row_image", "NOBLOB", "binlog_row_image=.?FULL"),
     ],
 )
 def test_a_setting_that_we_cannot_do_with_is_refused(
@@ -352,25 +349,6 @@ def test_a_setting_that_we_cannot_do_with_is_refused(
     verb = "SET PERSIST" if server.name == "mysql" else "SET GLOBAL"
     assert re.search(f"{verb} {remedy}", message)
     connection.connect()
-
-
-def test_a_compressed_binlog_is_refused(server: Database, connection: Connection) -> None:
-    name = "log_bin_compress" if server.name == "mariadb" else "binlog_transaction_compression"
-    server.sql(f"SET GLOBAL {name}=ON")
-    try:
-        message = refusal(ServerSetupError, connection.connect)
-    finally:
-        server.sql(f"SET GLOBAL {name}=OFF")
-    assert f"{name} is ON" in message
-
-
-def test_partial_json_is_refused(mysql: MySQL) -> None:
-    mysql.sql("SET GLOBAL binlog_row_value_options='PARTIAL_JSON'")
-    try:
-        message = refusal(ServerSetupError, Connection(config(mysql), "test").connect)
-    finally:
-        mysql.sql("SET GLOBAL binlog_row_value_options=''")
-    assert "SET PERSIST binlog_row_value_options=''" in message
 
 
 def test_missing_grants_are_named_with_the_statement_that_gives_them(server: Database) -> None:

@@ -7,9 +7,10 @@ import struct
 import msgpack
 import pytest
 
-from engine.errors import BinlogError, ServerSetupError
+from engine.errors import BinlogError
+from engine.record import Kind as Record
 from engine.source.gtid import parse_tagged_gtid
-from engine.source.statements import ANSI_QUOTES, Kind, Statement, classify, ddl_of_statement, parse_query
+from engine.source.statements import ANSI_QUOTES, Kind, Statement, StatementLog, classify, parse_query, record_of_statement
 
 
 def fail(what: str, *, kind: type[Exception] = BinlogError, **facts: object) -> Exception:
@@ -93,7 +94,13 @@ def query(text: bytes, status: bytes = b"", schema: bytes = b"shop") -> bytes:
 
 def test_the_status_variables_tell_sql_mode_and_character_set() -> None:
     status = (
-        b"\x00" + bytes(4) + b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x06\x03std" + b"\x04" + struct.pack("<HHH", 8, 8, 33)
+        b"\x00"
+        + bytes(4)
+        + b"\x01"
+        + ANSI_QUOTES.to_bytes(8, "little")
+        + b"\x06\x03std"
+        + b"\x04"
+        + struct.pack("<HHH", 8, 8, 33)
     )
     parsed = parse_query(query('DROP TABLE "größe"'.encode("latin-1"), status), 13)
     assert parsed == Statement("shop", 'DROP TABLE "größe"', ANSI_QUOTES, 33)
@@ -105,17 +112,26 @@ def test_unknown_or_cut_status_variables_are_left_aside(status: bytes) -> None:
 
 
 def test_bytes_that_fit_no_character_set_do_not_stop_the_stream() -> None:
-    packed = ddl_of_statement(query(b"DROP TABLE t /* \xff */", schema=b""), 13, None, fail)
-    assert packed is not None
+    kind, packed = record_of_statement(query(b"DROP TABLE t /* \xff */", schema=b""), 13, None, fail)
+    assert kind == Record.DDL
     assert msgpack.unpackb(packed) == [None, "DROP TABLE t /* � */", None, [["", "t"]]]
 
 
-def test_rows_and_xa_are_errors_that_show_the_statement() -> None:
-    with pytest.raises(ServerSetupError, match=r"statement=INSERT INTO t VALUES .*binlog_format=ROW"):
-        ddl_of_statement(query(b"INSERT  INTO t\nVALUES " + b"(1)," * 100), 13, None, fail)
-    with pytest.raises(BinlogError, match=r"XA transaction.*XA START"):
-        ddl_of_statement(query(b"XA START X'01',X'',1"), 13, None, fail)
-    assert ddl_of_statement(query(b"GRANT ALL ON *.* TO u"), 13, None, fail) is None
+def test_what_changes_rows_becomes_a_statement_record_and_administration_none() -> None:
+    kind, packed = record_of_statement(query(b"INSERT INTO t VALUES (1)"), 13, "0-1-2", fail)
+    assert kind == Record.STATEMENT
+    assert msgpack.unpackb(packed) == ["shop", "INSERT INTO t VALUES (1)", "0-1-2", []]
+    assert record_of_statement(query(b"GRANT ALL ON *.* TO u"), 13, None, fail) == (0, b"")
+
+
+def test_statements_are_warned_about_once_a_minute_with_their_number(caplog: pytest.LogCaptureFixture) -> None:
+    statement_log = StatementLog("shop")
+    for number in range(5):
+        packed = msgpack.packb(["s", f"INSERT INTO t  VALUES ({number})", None, []])
+        statement_log.warn(packed, {"file": "binlog.000001", "offset": 4})
+    [record] = caplog.records
+    assert "source=shop file=binlog.000001 offset=4 statements=1 schema=s statement=INSERT INTO t VALUES (0)" in record.message
+    assert "binlog_format=ROW" in record.message
 
 
 def test_a_tagged_gtid_that_is_cut_is_an_error() -> None:

@@ -33,6 +33,7 @@ class Consume(StrEnum):
     RAW = "raw"
     TUPLES = "tuples"
     CHANGES = "changes"
+    ARROW = "arrow"
 
 
 def stream(
@@ -89,6 +90,8 @@ def _take(batch: engine.Batch, consume: Consume) -> int:
         return len(batch)
     if consume is Consume.TUPLES:
         return sum(1 for _ in batch.iter_rows())
+    if consume is Consume.ARROW:
+        return sum(table.num_rows for table in batch.arrow().values())
     return sum(change.op in ("insert", "update", "delete") for change in batch)
 
 

@@ -77,14 +77,15 @@ class SchemaHistory:
         self._move_to(moment)
         return self._catalog.find(name)
 
-    def learn(self, text: str, session: Session, tables: list[Name], moment: Moment) -> bool:
-        """A DDL statement; whether it changes what is known of any table. tables: those it names, as far as they can be told.
+    def learn(self, text: str, session: Session, tables: list[Name], moment: Moment) -> frozenset[str]:
+        """A DDL statement; `schema.table` in lower case of what it changes. tables: those it names, as far as they can be told.
 
         A statement that can't be followed makes the tables that it names unknown, and nothing more.
         """
         self._move_to(moment)
-        if any(entry.how == "ddl" for entry in self._entries_at(moment.at)):
-            return True
+        for entry in self._entries_at(moment.at):
+            if entry.how == "ddl":
+                return _lower_names(entry)
         entry = Entry(moment.at, "ddl", text[:SHOWN_CHARACTERS])
         draft = Draft(self._catalog, entry)
         try:
@@ -92,10 +93,9 @@ class SchemaHistory:
         except (NotUnderstood, ValueError, LookupError, ArithmeticError) as error:
             self._lose(entry, draft, tables, f"a statement can't be followed: {error}", moment)
         self._doubt_what_is_newer(entry)
-        if not entry.tables and not entry.charsets:
-            return False
-        self._add(entry, moment)
-        return bool(entry.tables)
+        if entry.tables or entry.charsets:
+            self._add(entry, moment)
+        return _lower_names(entry)
 
     def _lose(self, entry: Entry, draft: Draft, tables: list[Name], why: str, moment: Moment) -> None:
         entry.tables.clear()
@@ -113,6 +113,11 @@ class SchemaHistory:
             if seen and (entry.position.file, entry.position.start) < seen and isinstance(known, TableDefinition):
                 why = "the server's table was read after this statement"
                 entry.tables[name] = Unknown(why, _shown(entry.sql))
+                log.warning(
+                    "%s: the server's table of %s was taken for positions before this statement;"
+                    " earlier rows may have been read with the columns that it made [statement=%s at=%s]",
+                    ".".join(name), seen, _shown(entry.sql), entry.position,
+                )  # fmt: skip
 
     def begin(self, moment: Moment) -> None:
         """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later."""
@@ -203,6 +208,10 @@ class SchemaHistory:
             self._keeper.keep_history(moment.source, entry.position, entry.pack())
         insort_right(self._entries, entry, key=lambda each: each.position)
         self._move_to(moment)
+
+
+def _lower_names(entry: Entry) -> frozenset[str]:
+    return frozenset(".".join(name).lower() for name in entry.tables)
 
 
 def _shown(sql: str) -> str:

@@ -1,0 +1,30 @@
+from typing import Final
+
+from typing_extensions import Buffer
+
+SEEN: Final[int]
+INT: Final[int]
+UINT: Final[int]
+FLOAT: Final[int]
+DOUBLE: Final[int]
+STR: Final[int]
+BIN: Final[int]
+FLOATS: Final[int]
+END: Final[int]
+OTHER: Final[int]
+TABLE: Final[int]
+ODD: Final[int]
+
+class TableColumns:
+    def __init__(self, kinds: bytes) -> None: ...
+    def __len__(self) -> int: ...
+    def take(self, index: int) -> tuple[int, int, Buffer | None, Buffer | None, Buffer | None]: ...
+
+class ColumnWalk:
+    def __init__(self, records: Buffer, sources: list[tuple[int, str, str, str | None]], before: bool) -> None: ...
+    def go(self) -> int: ...
+    def add_whole(self, record: bytes) -> int: ...
+    @property
+    def key(self) -> int: ...
+    def put_table(self, key: int, columns: TableColumns | None) -> None: ...
+    def step(self) -> bytes: ...

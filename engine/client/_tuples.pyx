@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Record bytes to (op, table, before, after) without msgpack's detour over all 13 fields; see `_tuples.h`."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.list cimport PyList_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_XDECREF
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from engine.record import ABSENT, OPS, Kind
+
+cdef extern from "Python.h":
+    void *PyErr_Occurred()
+    bint PyErr_ExceptionMatches(object kind)
+    void PyErr_Clear()
+
+cdef extern from "client/_tuples.h":
+    enum:
+        RECORD_HEAD_BYTES, RECORD_KIND_AT, RECORD_SOURCE_AT, RECORD_TABLE_AT
+        RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE, RECORD_BEGIN, RECORD_COMMIT
+        REMEMBERED_COLUMNS
+    ctypedef struct last_value_t:
+        PyObject *object
+    uint32_t record_u32(const uint8_t *p)
+    uint32_t record_u16(const uint8_t *p)
+    uint64_t record_length(const uint8_t *p, const uint8_t *end)
+    bint is_filled(const uint8_t *p, const uint8_t *end)
+    bint read_transaction_mark(const uint8_t *p, const uint8_t *end, const uint8_t **gtid, uint64_t *gtid_bytes)
+    PyObject *make_change(const uint8_t *p, const uint8_t *end, object op, object table, last_value_t *last, object absent)
+
+cdef enum:
+    _MORE, _END, _OTHER, _ODD
+
+MORE, END, OTHER, ODD = _MORE, _END, _OTHER, _ODD
+cdef str _INSERT = OPS[Kind.INSERT]
+cdef str _UPDATE = OPS[Kind.UPDATE]
+cdef str _DELETE = OPS[Kind.DELETE]
+cdef object _ABSENT = ABSENT
+
+
+@cython.final
+cdef class TupleWalk:
+    """Goes over records and makes tuples of the changes; follows transactions in `gtids`.
+
+    Args:
+        records: whole records.
+        views: table key → what has the table's `schema`.
+        sources: the source numbers that are known.
+        gtids: source number → GTID of the open transaction.
+    """
+
+    cdef Py_buffer view
+    cdef const uint8_t *p
+    cdef const uint8_t *end
+    cdef last_value_t[REMEMBERED_COLUMNS] last
+    cdef dict views, sources, gtids
+    cdef object table
+    cdef uint32_t key
+    cdef readonly int answer
+
+    def __cinit__(self, records, dict views not None, dict sources not None, dict gtids not None):
+        PyObject_GetBuffer(records, &self.view, PyBUF_SIMPLE)
+        self.p = <const uint8_t *>self.view.buf
+        self.end = self.p + self.view.len
+        self.views, self.sources, self.gtids = views, sources, gtids
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(REMEMBERED_COLUMNS):
+            Py_XDECREF(self.last[i].object)
+        PyBuffer_Release(&self.view)
+
+    @property
+    def at(self):
+        """Bytes of the records that are behind the walk."""
+        return self.p - <const uint8_t *>self.view.buf
+
+    def take(self, Py_ssize_t most):
+        """The next changes, up to `most`. `answer` says what ended them: MORE (there are enough), END, OTHER (a record that is
+        not a change, begin or commit) or ODD (what follows is not as it should be, or its table or source unknown)."""
+        cdef list rows = []
+        cdef uint64_t length
+        cdef int kind
+        cdef PyObject *made
+        while True:
+            if PyList_GET_SIZE(rows) >= most:
+                self.answer = _MORE
+                return rows
+            if self.p == self.end:
+                self.answer = _END
+                return rows
+            length = record_length(self.p, self.end)
+            kind = self.p[RECORD_KIND_AT] if length else 0
+            if RECORD_INSERT <= kind <= RECORD_DELETE:
+                if not self.find_table(record_u32(self.p + RECORD_TABLE_AT)):
+                    break
+                made = make_change(self.p, self.p + length,
+                                   _INSERT if kind == RECORD_INSERT else _UPDATE if kind == RECORD_UPDATE else _DELETE,
+                                   self.table, self.last, _ABSENT)
+                if made is NULL:
+                    if PyErr_Occurred() is not NULL:
+                        self.forgive()
+                    break
+                rows.append(<object>made)
+                Py_DECREF(<object>made)
+            elif kind == RECORD_BEGIN or kind == RECORD_COMMIT:
+                if not self.follow(kind, length):
+                    break
+            elif kind and is_filled(self.p, self.p + length):
+                self.answer = _OTHER
+                return rows
+            else:
+                break
+            self.p += length
+        self.answer = _ODD
+        return rows
+
+    cdef bint find_table(self, uint32_t key) except -1:
+        if self.table is None or self.key != key:
+            view = self.views.get(key)
+            if view is None:
+                return False
+            self.table, self.key = view.schema, key
+        return True
+
+    cdef bint follow(self, int kind, uint64_t length) except -1:
+        """Takes in a begin or commit; false: it isn't one as it should be."""
+        cdef const uint8_t *gtid
+        cdef uint64_t gtid_bytes
+        number = record_u16(self.p + RECORD_SOURCE_AT)
+        if number not in self.sources:
+            return False
+        if not read_transaction_mark(self.p + RECORD_HEAD_BYTES, self.p + length, &gtid, &gtid_bytes):
+            return False
+        if kind == RECORD_COMMIT:
+            self.gtids.pop(number, None)
+        else:
+            self.gtids[number] = None if gtid is NULL else (<const char *>gtid)[:gtid_bytes].decode()
+        return True
+
+    cdef int forgive(self) except -1:
+        """Text that is not UTF-8 is odd; else there was no memory."""
+        if not PyErr_ExceptionMatches(UnicodeDecodeError):
+            PyErr_Clear()
+            raise MemoryError
+        PyErr_Clear()
+        return 0
+
+    def step(self):
+        """The bytes of the record that `take` has stopped at, with OTHER; the walk goes on behind it."""
+        cdef uint64_t length = record_length(self.p, self.end)
+        cdef const uint8_t *at = self.p
+        if length == 0:
+            raise ValueError("no whole record here")
+        self.p += length
+        self.table = None  # it may be told anew
+        return (<const char *>at)[:length]

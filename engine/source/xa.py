@@ -1,0 +1,222 @@
+"""XA transactions: a prepared group's rows are delivered when its XA COMMIT comes, which may be long after and in another file.
+
+    GTID, XA START, rows, XA END, XA_PREPARE        nothing is delivered; where the group begins is remembered
+    GTID, QUERY "XA COMMIT X'61',X'62',7"           the group is read again from there, its rows belong to this transaction
+    GTID, QUERY "XA ROLLBACK X'61',X'62',7"         nothing
+
+What was prepared before this process began is looked for in the binlog, the newest file first. Layouts: MySQL's class
+XA_prepare_event (libs/mysql/binlog/event/control_events.h); MariaDB writes the same.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+from engine.errors import ConnectionLost, PositionError, SourceError
+from engine.position import join_file_name
+from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS
+
+XA_PREPARE, TRANSACTION_PAYLOAD = 38, 40
+HEADER_BYTES = 19
+CHECKSUM_BYTES = 4
+# What a group's second reading leaves out: the rest has ordinals in the transaction that it is read for.
+_LEFT_OUT = {ROTATE, FORMAT_DESCRIPTION, 28, 29, 160, *TRANSACTION_STARTS}
+
+Fail = Callable[..., SourceError]
+
+
+class Xid(NamedTuple):
+    """A transaction's name: format number, global part, branch."""
+
+    format: int
+    global_part: bytes
+    branch: bytes
+
+
+class Place(NamedTuple):
+    """A group's first event."""
+
+    base: str
+    file: int
+    offset: int
+
+
+class Rereading(Protocol):
+    """A source's binlog, for reading it a second time."""
+
+    def files(self) -> list[tuple[str, int]]:
+        """(base name, number) of those that are there, oldest first."""
+
+    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
+        """FORMAT_DESCRIPTION, then the events from `offset` on with their offsets, checksums included, up to the file's end."""
+
+
+class Ending(NamedTuple):
+    """XA COMMIT or XA ROLLBACK."""
+
+    commits: bool
+    xid: Xid
+
+
+_ENDING = re.compile(r"XA\s+(COMMIT|ROLLBACK)\s+X'([0-9a-f]*)',X'([0-9a-f]*)',(\d+)", re.IGNORECASE)
+
+
+def parse_ending(text: str) -> Ending | None:
+    """What a statement that begins with XA ends; None: it is another one."""
+    found = _ENDING.match(text)
+    if found is None:
+        return None
+    verb, global_part, branch, number = found.groups()
+    return Ending(verb.upper() == "COMMIT", Xid(int(number) & 0xFFFFFFFF, bytes.fromhex(global_part), bytes.fromhex(branch)))
+
+
+def parse_prepare(body: bytes) -> tuple[bool, Xid] | None:
+    """XA_PREPARE: u8 one phase | u32 format | u32 bytes of the global part | u32 bytes of the branch | both. None: too short.
+
+    One phase: it is a commit at the same time.
+    """
+    if len(body) < 13:
+        return None
+    one_phase, number, global_bytes, branch_bytes = struct.unpack_from("<BIII", body)
+    if 13 + global_bytes + branch_bytes > len(body):
+        return None
+    end = 13 + global_bytes
+    return bool(one_phase), Xid(number, body[13:end], body[end : end + branch_bytes])
+
+
+class PreparedGroups:
+    """Where the prepared groups of one source begin."""
+
+    def __init__(self, binlog: Rereading, source: str) -> None:
+        self._binlog = binlog
+        self._source = source
+        self._places: dict[Xid, Place] = {}
+
+    def remember(self, xid: Xid, place: Place) -> None:
+        self._places[xid] = place
+
+    def forget(self, xid: Xid) -> None:
+        self._places.pop(xid, None)
+
+    def group(self, xid: Xid, ends_at: Place, fail: Fail) -> Group:
+        """The group that the XA COMMIT in the transaction at `ends_at` commits.
+
+        Raises:
+            PositionError: no binlog that is there holds it. ConnectionLost: the server can't be asked now.
+        """
+        place = self._places.get(xid) or self._find(xid, ends_at)
+        if place is None:
+            raise fail(
+                "an XA transaction is committed whose changes are not in the binlog any more", kind=PositionError,
+                xid=f"{xid.global_part!r},{xid.branch!r},{xid.format}",
+                remedy="its XA PREPARE stands in a file that is gone: copy the tables anew, and start the source after this position",
+            )  # fmt: skip
+        return self.group_at(place, fail)
+
+    def group_at(self, place: Place, fail: Fail) -> Group:
+        """The group that begins there."""
+        return Group(self._binlog.reread(*place), place, fail)
+
+    def _find(self, xid: Xid, ends_at: Place) -> Place | None:
+        """The last group of this name before `ends_at`."""
+        for base, number in reversed(self._binlog.files()):
+            if (base, number) > (ends_at.base, ends_at.file) or base != ends_at.base:
+                continue
+            found = start = None
+            checksum = 0
+            for offset, event in self._binlog.reread(base, number, 4):
+                kind = event[4]
+                if kind == FORMAT_DESCRIPTION:
+                    checksum = _checksum_bytes(event)
+                elif kind in TRANSACTION_STARTS:
+                    start = offset
+                    if (number, start) >= ends_at[1:]:
+                        break
+                elif kind == XA_PREPARE and start is not None:
+                    prepared = parse_prepare(event[HEADER_BYTES : len(event) - checksum])
+                    if prepared is not None and prepared[1] == xid:
+                        found = Place(base, number, start)
+            if found is not None:
+                return found
+        return None
+
+
+def _checksum_bytes(description: bytes) -> int:
+    return CHECKSUM_BYTES if description[-CHECKSUM_BYTES - 1] == 1 else 0
+
+
+class Group:
+    """A prepared group's events without their checksums, as a stream of bytes."""
+
+    def __init__(self, events: Iterator[tuple[int, bytes]], place: Place, fail: Fail) -> None:
+        self._events = events
+        self._place = place
+        self._fail = fail
+        self._checksum = 0
+        self._done = False
+
+    def read(self, n: int) -> bytes:
+        """About n bytes, of whole events; b"" after the last one.
+
+        Raises:
+            BinlogError: the group is damaged. PositionError, ConnectionLost: it can't be read.
+        """
+        out = bytearray()
+        while not self._done and len(out) < n:
+            offset, event = next(self._events, (0, b""))
+            if not event:
+                raise self._failed("a prepared XA transaction has no end in its file", 0)
+            kind = event[4]
+            if kind == FORMAT_DESCRIPTION:
+                self._checksum = _checksum_bytes(event)
+                continue
+            end = len(event) - self._checksum
+            if self._checksum and zlib.crc32(event[:end]) != int.from_bytes(event[end:], "little"):
+                raise self._failed("an event's checksum does not match, in a prepared XA transaction", offset)
+            if kind == XA_PREPARE:
+                self._done = True
+            elif kind == TRANSACTION_PAYLOAD:
+                raise self._failed("a compressed prepared XA transaction", offset)
+            elif kind not in _LEFT_OUT:
+                out += event[:9] + end.to_bytes(4, "little") + event[13:end]
+        return bytes(out)
+
+    def _failed(self, what: str, offset: int) -> SourceError:
+        file = join_file_name(self._place.base, self._place.file)
+        return self._fail(what, prepared_file=file, prepared_at=self._place.offset, event_at=offset)
+
+
+class Stream(Protocol):
+    """What a Connection is after dump."""
+
+    def recv_into(self, buffer: memoryview) -> int: ...
+
+    def wait_readable(self, timeout_s: float) -> bool: ...
+
+
+def whole_packets(stream: Stream, timeout_s: float) -> Iterator[bytes]:
+    """The payloads of a dump's packets, continued ones put together.
+
+    Raises:
+        ConnectionLost: nothing for `timeout_s`, or the connection broke.
+    """
+    room = memoryview(bytearray(1 << 18))
+    data = bytearray()
+    payload = bytearray()
+    while True:
+        at = 0
+        while len(data) - at >= 4 and len(data) - at >= 4 + (size := int.from_bytes(data[at : at + 3], "little")):
+            payload += data[at + 4 : at + 4 + size]
+            at += 4 + size
+            if size < 0xFFFFFF:
+                yield bytes(payload)
+                payload.clear()
+        del data[:at]
+        while not (got := stream.recv_into(room)):
+            if not stream.wait_readable(timeout_s):
+                raise ConnectionLost("the connection was lost: the server sends nothing", seconds=timeout_s)
+        data += room[:got]
