@@ -13,6 +13,8 @@ import os
 import socket
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
 
@@ -23,6 +25,7 @@ from engine.client.change import ChangeReader
 from engine.position import Identity
 from engine.record import Kind, pack_record
 from engine.schema import Column, TableSchema
+from tests.client.conftest import msgpack_alone
 
 ROWS = 10_000
 BATCHES = 50
@@ -107,12 +110,21 @@ def test_change_objects_whose_rows_are_looked_at(benchmark, batch: Batch) -> Non
     note(benchmark)
 
 
+@pytest.fixture(params=["native", "msgpack"])
+def way(request: pytest.FixtureRequest) -> Iterator[str]:
+    """With the client's extensions, and as where nothing is compiled."""
+    with nullcontext() if request.param == "native" else msgpack_alone():
+        yield request.param
+
+
+@pytest.mark.usefixtures("way")
 def test_tuples_one_by_one(benchmark, batch: Batch) -> None:
     last = benchmark(lambda: deque(batch.iter_rows(), maxlen=1)[0])
     note(benchmark)
     assert last == ("insert", ORDERS, None, tuple(order(ROWS - 1)))
 
 
+@pytest.mark.usefixtures("way")
 def test_a_list_of_tuples(benchmark, batch: Batch) -> None:
     rows = benchmark(batch.rows)
     note(benchmark)
@@ -120,6 +132,7 @@ def test_a_list_of_tuples(benchmark, batch: Batch) -> None:
     assert rows[-1] == ("insert", ORDERS, None, tuple(order(ROWS - 1)))
 
 
+@pytest.mark.usefixtures("way")
 def test_arrow(benchmark, batch: Batch) -> None:
     pytest.importorskip("pyarrow")
     tables = benchmark(batch.arrow)

@@ -1,4 +1,4 @@
-from typing import Any, Final
+from typing import Any, Final, Self, final
 
 from typing_extensions import Buffer
 
@@ -7,8 +7,9 @@ END: Final[int]
 OTHER: Final[int]
 ODD: Final[int]
 
+@final
 class TupleWalk:
-    def __init__(self, records: Buffer, views: dict[int, Any], sources: dict[int, Any], gtids: dict[int, str | None]) -> None: ...
+    def __new__(cls, records: Buffer, views: dict[int, Any], sources: dict[int, Any], gtids: dict[int, str | None]) -> Self: ...
     @property
     def answer(self) -> int: ...
     @property

@@ -8,7 +8,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from engine.record import ABSENT, OPS, Kind
+from engine import record
 
 cdef extern from "Python.h":
     void *PyErr_Occurred()
@@ -33,10 +33,10 @@ cdef enum:
     _MORE, _END, _OTHER, _ODD
 
 MORE, END, OTHER, ODD = _MORE, _END, _OTHER, _ODD
-cdef str _INSERT = OPS[Kind.INSERT]
-cdef str _UPDATE = OPS[Kind.UPDATE]
-cdef str _DELETE = OPS[Kind.DELETE]
-cdef object _ABSENT = ABSENT
+cdef str _INSERT = record.OPS[record.Kind.INSERT]
+cdef str _UPDATE = record.OPS[record.Kind.UPDATE]
+cdef str _DELETE = record.OPS[record.Kind.DELETE]
+cdef object _ABSENT = record.ABSENT
 
 
 @cython.final

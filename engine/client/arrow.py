@@ -6,8 +6,8 @@ The columns hold the row as it is afterwards, or as it was before its delete; wi
 null for an insert), so that the two line up row by row. Arrow knows no third state: a column that is absent is null too;
 whoever must tell the two apart reads `rows()`.
 
-Where `_columns` has been compiled, values go from the records' bytes into Arrow's buffers without becoming Python objects.
-What it finds odd is left to the way over Change objects, so the results, and the errors, are the same.
+This is the way over Change objects. Where `_columns` has been compiled, `arrow_walk` does the same natively, and leaves to
+this way what it finds odd, so the results, and the errors, are the same.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
-import msgpack
-
-from engine.client.change import Change, ChangeReader, Record
+from engine.client.change import Change, Record
 from engine.errors import ConfigError, EngineError, ProtocolError
-from engine.record import ABSENT, Kind
+from engine.record import ABSENT
 from engine.schema import Column, TableSchema
 
 try:
@@ -30,13 +28,8 @@ except ImportError as missing:
         "batch.arrow() needs pyarrow, which isn't installed", remedy="pip install 'binlog-engine[arrow]'"
     ) from missing
 
-try:
-    from engine.client import _columns
-except ImportError:
-    _columns = None  # type: ignore[assignment]
-
 _INTEGERS = ("tinyint", "smallint", "mediumint", "int", "bigint", "year")
-_MARKS = {
+MARKS = {  # the columns before the row's own
     "_op": pa.string(),
     "_ts": pa.timestamp("us", "UTC"),
     "_source": pa.string(),
@@ -75,95 +68,8 @@ def arrow_type(column: Column) -> pa.DataType | None:
     return None
 
 
-def read_tables(reader: ChangeReader, records: bytes | memoryview, image: str = "after") -> dict[TableSchema, pa.Table] | None:
-    """As `to_tables`, natively; None: not compiled, or something is odd that `to_tables` has to judge.
-
-    Raises:
-        ConfigError: image is neither "after" nor "before".
-    """
-    _check(image)
-    if _columns is None:
-        return None
-    sources = [(number, of.name, of.binlog, reader.gtids.get(number)) for number, of in reader._sources.items()]
-    walk = _columns.ColumnWalk(records, sources, image == "before")
-    found: dict[TableSchema, _columns.TableColumns] = {}
-    while (answer := walk.go()) != _columns.END:
-        if answer == _columns.TABLE and _put_table(walk, reader, found):
-            continue
-        if answer != _columns.OTHER or not _take_in(walk, reader, found):
-            return None
-    reader.at_end = True
-    return {schema: _built(schema, columns) for schema, columns in found.items()}
-
-
-def _take_in(walk: _columns.ColumnWalk, reader: ChangeReader, found: dict[TableSchema, _columns.TableColumns]) -> bool:
-    """The record that the walk has stopped at: a fragment, or what is not a change; false: odd."""
-    try:
-        record = next(iter(reader._unpack(walk.step())))
-        if record[1] != Kind.FRAGMENT:
-            reader._mark(record)
-            walk.put_table(record[4], None)  # it may have been told anew
-            return True
-        whole = reader._join_bytes(record)
-    except (ProtocolError, StopIteration, TypeError, LookupError, ValueError, msgpack.UnpackException):
-        return False
-    if whole is None:
-        return True
-    answer = walk.add_whole(whole)
-    if answer == _columns.TABLE and _put_table(walk, reader, found):
-        answer = walk.add_whole(whole)
-    return answer == _columns.END
-
-
-def _put_table(walk: _columns.ColumnWalk, reader: ChangeReader, found: dict[TableSchema, _columns.TableColumns]) -> bool:
-    """Columns for the table that the walk asks for; whether it is known."""
-    view = reader._tables.views.get(walk.key)
-    if view is None:
-        return False
-    if (columns := found.get(view.schema)) is None:
-        kinds = bytes(_kind_of(arrow_type(column)) for column in view.schema.columns)
-        columns = found[view.schema] = _columns.TableColumns(kinds)
-    walk.put_table(walk.key, columns)
-    return True
-
-
-def _kind_of(type_: pa.DataType | None) -> int:
-    """How `_columns` calls what `arrow_type` says."""
-    return _columns.SEEN if type_ is None else {
-        pa.int64(): _columns.INT,
-        pa.uint64(): _columns.UINT,
-        pa.float32(): _columns.FLOAT,
-        pa.float64(): _columns.DOUBLE,
-        pa.string(): _columns.STR,
-        pa.binary(): _columns.BIN,
-        pa.list_(pa.float32()): _columns.FLOATS,
-    }[type_]  # fmt: skip
-
-
-def _built(schema: TableSchema, columns: _columns.TableColumns) -> pa.Table:
-    width, rows = len(schema.columns), len(columns)
-    arrays = {name: _array(type_, rows, columns.take(width + place)) for place, (name, type_) in enumerate(_MARKS.items())}
-    for place, column in enumerate(schema.columns):
-        arrays[column.name] = _array(arrow_type(column), rows, columns.take(place))
-    return pa.table(arrays)
-
-
-def _array(type_: pa.DataType | None, rows: int, taken: tuple[int, int, Any, Any, Any]) -> pa.Array:
-    kind, nulls, *buffers = taken
-    if kind == _columns.SEEN:
-        return pa.nulls(rows)
-    if type_ is None:
-        type_ = pa.string() if kind == _columns.STR else pa.binary()
-    valid, offsets, values = (None if buffer is None else pa.py_buffer(buffer) for buffer in buffers)
-    if offsets is None:
-        return pa.Array.from_buffers(type_, rows, [valid, values], nulls)
-    if kind != _columns.FLOATS:
-        return pa.Array.from_buffers(type_, rows, [valid, offsets, values], nulls)
-    floats = pa.Array.from_buffers(pa.float32(), len(values) // 4, [None, values])
-    return pa.Array.from_buffers(type_, rows, [valid, offsets], nulls, children=[floats])
-
-
-def _check(image: str) -> None:
+def check_image(image: str) -> None:
+    """ConfigError: image is neither "after" nor "before"."""
     if image not in ("after", "before"):
         raise ConfigError("no such row image", image=image, remedy='choose "after" or "before"')
 
@@ -176,7 +82,7 @@ def to_tables(changes: Iterable[Any], image: str = "after") -> dict[TableSchema,
         EngineError: values of a column don't fit its type.
         ProtocolError: rows don't fit their table, or the changes' bytes are not records.
     """
-    _check(image)
+    check_image(image)
     per_view: dict[Any, list[Change]] = {}
     for change in changes:
         per_view.setdefault(change._table, []).append(change)
@@ -225,4 +131,4 @@ def _meta_columns(changes: list[Change], records: list[Record]) -> dict[str, Any
         positions += [same[0].position] * len(same)
         gtids += [same[0].gtid] * len(same)
     values = ([change.op for change in changes], [record[5] for record in records], sources, positions, gtids)
-    return {name: pa.array(of_mark, type_) for (name, type_), of_mark in zip(_MARKS.items(), values, strict=True)}
+    return {name: pa.array(of_mark, type_) for (name, type_), of_mark in zip(MARKS.items(), values, strict=True)}

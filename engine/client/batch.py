@@ -103,7 +103,8 @@ class Batch:
         Raises:
             EngineError: pyarrow isn't installed.
         """
-        from engine.client.arrow import read_tables, to_tables
+        from engine.client.arrow import to_tables
+        from engine.client.arrow_walk import read_tables
 
         tables = read_tables(self._fork(), self._records, image)
         return to_tables(self.read(ddl=False, transactions=False), image) if tables is None else tables

@@ -60,9 +60,10 @@ class TableView:
     """A table version, ready to turn rows into dicts.
 
     row_dict: column name → value, without the columns that the row image doesn't hold; ValueError if the row doesn't fit.
+    arrow: what `arrow_walk` has found out about the columns.
     """
 
-    __slots__ = ("floats", "names", "primary_key", "row_dict", "schema", "sparse")
+    __slots__ = ("arrow", "floats", "names", "primary_key", "row_dict", "schema", "sparse")
 
     row_dict: RowDict
 
@@ -71,6 +72,7 @@ class TableView:
         self.names = tuple(column.name for column in schema.columns)
         self.primary_key = schema.primary_key
         self.floats = frozenset(c.name for c in schema.columns if c.type.startswith(("float", "vector")))
+        self.arrow: Any = None
         self.sparse = sparse
         self.row_dict = self._sparse_dict if sparse else self._first_dict
 

@@ -133,8 +133,8 @@ cdef extern from "_apply.h" nogil:
 
     ctypedef int64_t (*row_image_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
                                     row_key_t *, const row_key_t *, int *) noexcept
-    ctypedef int64_t (*row_image_partial_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
-                                            row_key_t *, const row_key_t *, const uint8_t *, int *) noexcept
+    ctypedef int64_t (*row_image_partial_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
+                                            uint8_t **, row_key_t *, const row_key_t *, const uint8_t *, int *) noexcept
     ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
     ctypedef uint64_t (*row_bound_t)(const void *, uint64_t) noexcept
     ctypedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t) noexcept

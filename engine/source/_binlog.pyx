@@ -291,7 +291,7 @@ cdef class Decoder:
         if type == EVENT_QUERY or type == EVENT_EXECUTE_LOAD_QUERY:
             if not self._statement(self.body()):
                 return False
-            if self.payload is not None:
+            if not self.d.have_event:
                 return True  # XA COMMIT: what was prepared comes first
         elif type == EVENT_XA_PREPARE:
             if self._xa_prepare(self.body()):
@@ -414,7 +414,7 @@ cdef class Decoder:
     # ---- XA (see xa.py) ------------------------------------------------------------------------------------------
 
     def _xa_prepare(self, bytes body):
-        """True: it commits too, and the group's events come first."""
+        """True: it commits too, and the group's events come first. In a TRANSACTION_PAYLOAD it is the last one."""
         parsed = xa.parse_prepare(body)
         if parsed is None or not self.d.transaction.prepared:
             raise self._error("XA_PREPARE can't be read", remedy=events.DAMAGED)

@@ -60,8 +60,8 @@ cdef extern from "_partial.h" nogil:
     int64_t row_image_inline "row_image"(const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
                                          uint8_t **, row_key_t *, const row_key_t *, int *) noexcept
     int64_t row_image_partial_inline "row_image_partial"(
-        const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **, row_key_t *, const row_key_t *,
-        const uint8_t *, int *) noexcept
+        const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **, row_key_t *,
+        const row_key_t *, const uint8_t *, int *) noexcept
     uint64_t record_hash_add(uint64_t, const uint8_t *, uint64_t) noexcept
     uint64_t RECORD_FNV_BASIS
     enum:
@@ -150,7 +150,7 @@ ERRORS = {
     ROW_ERROR_LENGTH: "the value is longer than the column is declared",
     ROW_ERROR_JSON: "the bytes are not MySQL's binary JSON",
     ROW_ERROR_CODEC: "a compressed column can't be inflated",
-    ROW_ERROR_NO_DOCUMENT: "a partial update of a JSON document that the row before doesn't hold (binlog_row_image=FULL mends it)",
+    ROW_ERROR_NO_DOCUMENT: "a partial update of a JSON document that the row before doesn't hold; set binlog_row_image=FULL",
     ROW_ERROR_ROOM: "a compressed column inflates to more than it has room for",
 }
 
@@ -182,6 +182,9 @@ cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -
     if kind in FIXED:
         c.op = FIXED[kind][bool(described.unsigned)]
         c.bound = MOST_FIXED_BYTES
+        if kind in (Type.DATETIME, Type.TIMESTAMP, Type.TIME) and "(" in described.type:
+            raise BinlogError("a fraction of a second in MariaDB's old format", table=rows.schema.name, column=described.name,
+                              type=described.type, remedy="SET GLOBAL mysql56_temporal_format=ON; ALTER TABLE ... FORCE")
         if column.fraction > 6:
             raise BinlogError("more than 6 digits of a second", table=rows.schema.name, column=described.name)
         c.fraction = column.fraction

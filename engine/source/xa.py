@@ -19,10 +19,12 @@ from typing import NamedTuple, Protocol
 from engine.errors import ConnectionLost, PositionError, SourceError
 from engine.position import join_file_name
 from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS
+from engine.source.events import ZstdError, open_payload
 
 XA_PREPARE, TRANSACTION_PAYLOAD = 38, 40
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4
+PIECE_BYTES = 1 << 18
 # What a group's second reading leaves out: the rest has ordinals in the transaction that it is read for.
 _LEFT_OUT = {ROTATE, FORMAT_DESCRIPTION, 28, 29, 160, *TRANSACTION_STARTS}
 
@@ -108,12 +110,12 @@ class PreparedGroups:
         Raises:
             PositionError: no binlog that is there holds it. ConnectionLost: the server can't be asked now.
         """
-        place = self._places.get(xid) or self._find(xid, ends_at)
+        place = self._places.get(xid) or self._find(xid, ends_at, fail)
         if place is None:
             raise fail(
                 "an XA transaction is committed whose changes are not in the binlog any more", kind=PositionError,
                 xid=f"{xid.global_part!r},{xid.branch!r},{xid.format}",
-                remedy="its XA PREPARE stands in a file that is gone: copy the tables anew, and start the source after this position",
+                remedy="its XA PREPARE stood in a file that is gone: copy the tables anew, and start the source after this",
             )  # fmt: skip
         return self.group_at(place, fail)
 
@@ -121,7 +123,7 @@ class PreparedGroups:
         """The group that begins there."""
         return Group(self._binlog.reread(*place), place, fail)
 
-    def _find(self, xid: Xid, ends_at: Place) -> Place | None:
+    def _find(self, xid: Xid, ends_at: Place, fail: Fail) -> Place | None:
         """The last group of this name before `ends_at`."""
         for base, number in reversed(self._binlog.files()):
             if (base, number) > (ends_at.base, ends_at.file) or base != ends_at.base:
@@ -136,8 +138,10 @@ class PreparedGroups:
                     start = offset
                     if (number, start) >= ends_at[1:]:
                         break
-                elif kind == XA_PREPARE and start is not None:
-                    prepared = parse_prepare(event[HEADER_BYTES : len(event) - checksum])
+                elif kind in (XA_PREPARE, TRANSACTION_PAYLOAD) and start is not None:
+                    body = event[HEADER_BYTES : len(event) - checksum]
+                    last = body if kind == XA_PREPARE else _prepare_inside(body, fail)
+                    prepared = parse_prepare(last)
                     if prepared is not None and prepared[1] == xid:
                         found = Place(base, number, start)
             if found is not None:
@@ -149,6 +153,31 @@ def _checksum_bytes(description: bytes) -> int:
     return CHECKSUM_BYTES if description[-CHECKSUM_BYTES - 1] == 1 else 0
 
 
+def _unpacked(body: bytes, fail: Fail) -> Iterator[bytes]:
+    """The events of a TRANSACTION_PAYLOAD, which carry no checksums."""
+    payload, data = open_payload(body, fail), b""
+    try:
+        while piece := payload.read(PIECE_BYTES):
+            data += piece
+            at = 0
+            while len(data) - at >= HEADER_BYTES:
+                size = int.from_bytes(data[at + 9 : at + 13], "little")
+                if size < HEADER_BYTES or len(data) - at < size:
+                    break
+                yield data[at : at + size]
+                at += size
+            data = data[at:]
+    except ZstdError as error:
+        raise fail(f"the compressed transaction can't be unpacked: {error}") from None
+    if data:
+        raise fail("the compressed transaction ends inside an event")
+
+
+def _prepare_inside(body: bytes, fail: Fail) -> bytes:
+    """The body of the XA_PREPARE in a TRANSACTION_PAYLOAD; b"" without."""
+    return next((event[HEADER_BYTES:] for event in _unpacked(body, fail) if event[4] == XA_PREPARE), b"")
+
+
 class Group:
     """A prepared group's events without their checksums, as a stream of bytes."""
 
@@ -157,6 +186,7 @@ class Group:
         self._place = place
         self._fail = fail
         self._checksum = 0
+        self._inner: Iterator[bytes] = iter(())
         self._done = False
 
     def read(self, n: int) -> bytes:
@@ -167,23 +197,30 @@ class Group:
         """
         out = bytearray()
         while not self._done and len(out) < n:
-            offset, event = next(self._events, (0, b""))
-            if not event:
-                raise self._failed("a prepared XA transaction has no end in its file", 0)
-            kind = event[4]
-            if kind == FORMAT_DESCRIPTION:
-                self._checksum = _checksum_bytes(event)
-                continue
-            end = len(event) - self._checksum
-            if self._checksum and zlib.crc32(event[:end]) != int.from_bytes(event[end:], "little"):
-                raise self._failed("an event's checksum does not match, in a prepared XA transaction", offset)
+            kind, event = self._next()
             if kind == XA_PREPARE:
                 self._done = True
             elif kind == TRANSACTION_PAYLOAD:
-                raise self._failed("a compressed prepared XA transaction", offset)
+                self._inner = _unpacked(event[HEADER_BYTES:], self._fail)
             elif kind not in _LEFT_OUT:
-                out += event[:9] + end.to_bytes(4, "little") + event[13:end]
+                out += event[:9] + len(event).to_bytes(4, "little") + event[13:]
         return bytes(out)
+
+    def _next(self) -> tuple[int, bytes]:
+        """Type and bytes of the next event, those in a TRANSACTION_PAYLOAD behind it, without checksum."""
+        event = next(self._inner, b"")
+        if event:
+            return event[4], event
+        offset, event = next(self._events, (0, b""))
+        if not event:
+            raise self._failed("a prepared XA transaction has no end in its file", 0)
+        if event[4] == FORMAT_DESCRIPTION:
+            self._checksum = _checksum_bytes(event)
+            return FORMAT_DESCRIPTION, event
+        end = len(event) - self._checksum
+        if self._checksum and zlib.crc32(event[:end]) != int.from_bytes(event[end:], "little"):
+            raise self._failed("an event's checksum does not match, in a prepared XA transaction", offset)
+        return event[4], event[:end]
 
     def _failed(self, what: str, offset: int) -> SourceError:
         file = join_file_name(self._place.base, self._place.file)

@@ -16,11 +16,11 @@ def msgpack_alone() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(change, "_tuples", None)
         try:
-            from engine.client import arrow
+            from engine.client import arrow_walk
         except ImportError:  # no pyarrow: nothing to take away
             pass
         else:
-            patch.setattr(arrow, "_columns", None)
+            patch.setattr(arrow_walk, "_columns", None)
         yield
 
 

@@ -249,3 +249,18 @@ def test_raw_records_are_given_as_they_are():
     records = list(reader().raw(streams.heartbeat() + streams.insert(1)))
     assert [record[1] for record in records] == [Kind.HEARTBEAT, Kind.INSERT]
     assert [len(record) for record in records] == [13, 13]
+
+
+@pytest.mark.parametrize("read", [ChangeReader.read, ChangeReader.rows], ids=["read", "rows"])
+def test_a_record_of_unknown_kind_is_an_error_and_never_the_end(read):
+    unknown = bytearray(streams.heartbeat())
+    unknown[7] = 255
+    with pytest.raises(ProtocolError, match="unknown kind"):
+        list(read(reader(), streams.schema_record() + bytes(unknown) + streams.insert(1)))
+
+
+@pytest.mark.parametrize("read", [ChangeReader.read, ChangeReader.rows], ids=["read", "rows"])
+def test_a_row_that_claims_more_values_than_there_are_bytes_is_an_error_at_once(read):
+    bomb = streams.change(Kind.INSERT, None, None)[:-1] + b"\xdd\x7f\xff\xff\xff"
+    with pytest.raises(ProtocolError, match="can't be read"):
+        list(read(reader(), streams.schema_record() + bomb))

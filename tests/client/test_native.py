@@ -22,7 +22,7 @@ from tests.client.conftest import msgpack_alone
 
 pa = pytest.importorskip("pyarrow")
 
-from engine.client import arrow  # noqa: E402 - needs pyarrow
+from engine.client import arrow_walk  # noqa: E402 - needs pyarrow
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = sorted([*DATA.glob("*-all-types"), *DATA.glob("*-shop"), *DATA.glob("*-update-delete")])
@@ -129,7 +129,7 @@ def recorded(case: Path) -> Batch:
 
 def test_the_extensions_are_there_to_be_compared() -> None:
     assert change._tuples is not None
-    assert arrow._columns is not None
+    assert arrow_walk._columns is not None
 
 
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
@@ -153,7 +153,7 @@ def test_every_encoding_of_every_kind_of_column_reads_the_same(reading: Callable
 def test_the_native_way_does_not_leave_recorded_rows_to_msgpack(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = recorded(case)
     for image in ("after", "before"):
-        assert arrow.read_tables(batch._fork(), batch.raw, image) is not None
+        assert arrow_walk.read_tables(batch._fork(), batch.raw, image) is not None
     left = []
     by_msgpack = ChangeReader._rows_by_msgpack
     monkeypatch.setattr(ChangeReader, "_rows_by_msgpack", lambda self, data: left.extend(by_msgpack(self, data)) or iter(()))

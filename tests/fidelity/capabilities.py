@@ -16,7 +16,7 @@ CAPABILITIES = {
     "compressed columns": "compressed column",
 }
 
-SUPPORTED: set[str] = set()
+SUPPORTED = {"metadata MINIMAL", "metadata NO_LOG", "log_bin_compress", "partial JSON", "XA", "statements", "compressed columns"}
 
 
 def supported(capability: str) -> bool:

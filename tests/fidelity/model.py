@@ -51,7 +51,8 @@ class Recording:
     def __post_init__(self) -> None:
         self.server.sql(
             f"CREATE DATABASE IF NOT EXISTS {MARKS}",
-            f"CREATE TABLE IF NOT EXISTS {MARKS}.marks (id INT AUTO_INCREMENT PRIMARY KEY)",
+            f"DROP TABLE IF EXISTS {MARKS}.marks",  # anew, so that the binlog that is read says what it is
+            f"CREATE TABLE {MARKS}.marks (id INT AUTO_INCREMENT PRIMARY KEY)",
         )
         self.connection = self.server.connect(local_infile=True)
         self.watcher = self.server.connect()

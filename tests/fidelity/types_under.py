@@ -23,6 +23,7 @@ class Outcome:
     came: dict[str, str] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     changes: int = 0
+    statements: int = 0
 
 
 def readable_types(server: str) -> dict[str, tuple[str, list[str]]]:
@@ -84,7 +85,7 @@ def types_under(server: Database, setting: Setting) -> Outcome:
             recording.close()
     if not model.finished:
         model.faults.append("the stream ended before the last mark")
-    outcome = Outcome(faults=model.faults, changes=model.ops["compared"])
+    outcome = Outcome(faults=model.faults, changes=model.ops["compared"], statements=model.ops["statement"])
     for (_, _, column), came in model.delivered.items():
         if column in types:
             outcome.came[column] = " or ".join(sorted(came))

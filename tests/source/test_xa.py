@@ -71,9 +71,11 @@ def test_prepared_changes_come_with_their_commit_and_rolled_back_ones_never(xa_s
     assert commit[0][EVENT] == 1
 
 
-@pytest.mark.parametrize("xa_server", [{}], indirect=True)
-def test_what_was_prepared_before_the_start_is_looked_for_in_older_files(xa_server: Database) -> None:
+@pytest.mark.parametrize("compression", ["", "SET GLOBAL binlog_transaction_compression=ON"])
+def test_what_was_prepared_before_the_start_is_looked_for_in_older_files(xa_server: Database, compression: str) -> None:
     server = xa_server
+    if compression and server.name == "mysql":
+        server.sql(compression)
     xa(server, "'x'", "INSERT INTO s.t VALUES (1)")
     xa(server, "'y'", "INSERT INTO s.t VALUES (2)")
     server.sql("FLUSH BINARY LOGS", "FLUSH BINARY LOGS", "INSERT INTO s.t VALUES (3)")
@@ -145,9 +147,10 @@ def test_a_compressed_binlog_s_prepared_changes_come_too(make_server: Callable[.
     else:
         server.sql("SET GLOBAL binlog_transaction_compression=ON")
     server.sql("CREATE DATABASE s", "CREATE TABLE s.t (id INT PRIMARY KEY, v TEXT)")
-    xa(server, "'a'", "INSERT INTO s.t VALUES (1, REPEAT('x', 1000))", "UPDATE s.t SET id = 2")
+    xa(server, "'a'", "INSERT INTO s.t VALUES (1, REPEAT('x', 1000))", "INSERT INTO s.t VALUES (2, REPEAT('z', 1000))")
     server.sql("INSERT INTO s.t VALUES (9, REPEAT('y', 1000))", "XA COMMIT 'a'")
-    assert [row[0] for row in rows(read(server.binlog_files()))] == [9, 1, 2]
+    xa(server, "'b'", "INSERT INTO s.t VALUES (10, REPEAT('x', 1000))", one_phase=True)
+    assert [row[0] for row in rows(read(server.binlog_files()))] == [9, 1, 2, 10]
 
 
 def test_statements_inside_come_with_the_commit(make_server: Callable[..., Database]) -> None:

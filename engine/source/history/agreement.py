@@ -121,6 +121,8 @@ def _fault(told: MapColumn, known: ColumnDefinition, charset: str | None) -> str
         return f"is bit({told.bits})"
     if kind in _TIMES and told.fraction != (size[0] if size else 0):
         return f"has {told.fraction} digits of a second"
+    if kind == "vector" and told.type in VARCHARS and told.length != 4 * size[0]:
+        return f"takes {told.length} bytes"
     if kind in ("enum", "set") and told.length != _label_bytes(kind, len(known.labels)):
         return f"its values take {told.length} bytes"
     if kind in ("char", "varchar") and charset == "binary" and known.charset != "binary":
@@ -142,7 +144,7 @@ def _type_fits(told: MapColumn, kind: str) -> bool:
         size = BLOB_SIZES.get(told.length, "")
         return kind.endswith("text") or kind == size + "blob" or (kind == "json" and type_ == Type.BLOB)
     if type_ in VARCHARS:
-        return kind in ("varchar", "varbinary")
+        return kind in ("varchar", "varbinary", "vector")  # MariaDB's VECTOR(n) is a varbinary(4 n) to its binlog
     if type_ == Type.STRING:
         return kind in ("char", "binary") or told.length == NETWORK_BYTES.get(kind, -1)
     kinds = {Type.BIT: "bit", Type.ENUM: "enum", Type.SET: "set", Type.JSON: "json", Type.VECTOR: "vector"}
