@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from engine.ring import PROFILE, Ring
 from engine._scan import Scanner
+from engine.ring import PROFILE, Ring
 from engine.store import Cursor
 from tests.histories import History
 

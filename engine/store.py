@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 
 import msgpack
 
+from engine._scan import PIECE, SEAM, WHOLE, Scanner
 from engine.counters import ConsumerCounter
 from engine.errors import Refused
 from engine.position import Identity
 from engine.ring import READER_NOTE_BYTES, Reader
-from engine._scan import PIECE, SEAM, WHOLE, Scanner
 
 REMEMBERED_ROLLBACKS = 100_000  # numbers of rolled back batches that a session tells from acked ones
 

@@ -100,9 +100,7 @@ class FileMeta:
 
     def acked(self, destination: str | None = None) -> dict[Place, Identity]:
         with self._errors_named():
-            rows = self._db.execute(
-                "SELECT * FROM acked WHERE ?1 IS NULL OR destination = ?1", (destination,)
-            ).fetchall()
+            rows = self._db.execute("SELECT * FROM acked WHERE ?1 IS NULL OR destination = ?1", (destination,)).fetchall()
         return {Place(*row[:4]): Identity(*row[4:]) for row in rows}
 
     def forget_consumer(self, destination: str, consumer: str) -> None:

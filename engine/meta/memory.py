@@ -9,4 +9,3 @@ class MemoryMeta(FileMeta):
     """FileMeta on a path in /dev/shm: outlives processes, not the engine, which removes it at its end."""
 
     survives_power_cut = False
-

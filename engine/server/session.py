@@ -1,6 +1,6 @@
 """One consumer's connection: its messages in, its batches and answers out. Callbacks of the event loop, never blocking.
 
-    greeting ──hello──▶ open ──bye, fault, takeover──▶ leaving ──all sent, or time is up──▶ closed
+greeting ──hello──▶ open ──bye, fault, takeover──▶ leaving ──all sent, or time is up──▶ closed
 """
 
 from __future__ import annotations
@@ -311,9 +311,7 @@ class Session:
             lane = self._lanes[0]
             self._lanes.rotate(-1)
             held_s = now - lane.held_since if lane.held_since is not None else 0.0
-            batch = lane.cursor.next_batch(
-                max_rows, max_bytes, only_full=held_s < fill_s, patience_over=held_s >= PATIENCE_S
-            )
+            batch = lane.cursor.next_batch(max_rows, max_bytes, only_full=held_s < fill_s, patience_over=held_s >= PATIENCE_S)
             if lane.cursor.unsaved is not None:  # passed over what needs no consumer
                 self._keep(lane)
             if batch is not None:

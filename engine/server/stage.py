@@ -1,8 +1,8 @@
 """The server stage: one event loop for all consumers.
 
-    stores ──futex──▶ waker ──eventfd──▶ loop ◀──▶ sessions ◀──sockets──▶ consumers
-                                          │
-                                  acks ──▶ meta, then the rings
+stores ──futex──▶ waker ──eventfd──▶ loop ◀──▶ sessions ◀──sockets──▶ consumers
+                                      │
+                              acks ──▶ meta, then the rings
 """
 
 from __future__ import annotations
