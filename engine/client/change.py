@@ -11,6 +11,7 @@ it makes the tuples of `rows`; what it finds odd it leaves to msgpack, so the re
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
@@ -27,6 +28,8 @@ try:
     from engine.client import _tuples
 except ImportError:
     _tuples = None  # type: ignore[assignment]
+
+log = logging.getLogger("engine.client")
 
 Row = tuple[Any, ...]
 Record = tuple[Any, ...]
@@ -429,6 +432,8 @@ class ChangeReader:
                         number = key = -1  # what they stood for may have changed
                         if mark is not None and (ddl if isinstance(mark, Ddl) else transactions):
                             yield mark
+                        elif isinstance(mark, Statement):
+                            _warn_of(mark)
                         continue
                 if record[3] != number:
                     number = record[3]
@@ -483,7 +488,8 @@ class ChangeReader:
                             continue
                         record, kind = joined, joined[1]
                     if kind > _LAST_CHANGE:
-                        self._mark(record)
+                        if isinstance(mark := self._mark(record), Statement):
+                            _warn_of(mark)
                         last = -1
                         continue
                 if record[4] != last:
@@ -576,6 +582,11 @@ class ChangeReader:
         if len(whole) != total_bytes:
             raise ProtocolError("the fragments of a change don't add up", bytes=len(whole), wanted=total_bytes)
         return whole
+
+
+def _warn_of(statement: Statement) -> None:
+    """A change must not pass unseen, even for a consumer that wants rows only."""
+    log.warning("not delivered, since connect was not asked for it (ddl=True): %r", statement)
 
 
 def _unknown_table(key: int) -> ProtocolError:

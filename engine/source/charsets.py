@@ -172,6 +172,15 @@ def decode_text(charset: str, data: bytes) -> str:
     return "".join(out)
 
 
+def as_stored(charset: str, text: str) -> str:
+    """What the server makes of labels: a character that a single-byte set lacks becomes `?`; other sets are taken to have all."""
+    charset = ALIASES.get(charset, charset)
+    if charset in PYTHON_CODECS or charset == "binary" or text.isascii():
+        return text
+    known = set(memoryview(tables(charset).single).cast("H"))
+    return text if LEAD in known else "".join(char if ord(char) in known else "?" for char in text)
+
+
 def _longer(charset: str, more: memoryview, data: bytes, at: int) -> tuple[int, int]:
     """The code (0: none) of the character that begins with a lead byte, and its length."""
     rest = data[at : at + 4]

@@ -15,7 +15,9 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from ipaddress import ip_address
 from typing import Any
+from uuid import UUID
 
 from engine.client.change import Change
 from engine.schema import Column
@@ -134,6 +136,10 @@ def agrees(column: Column, value: Any, text: str, kind: str, convert: Convert, m
         raw = struct.pack(f"<{len(value)}f", *value)
     elif isinstance(value, bytes):
         raw = value.rstrip(b"\0") if column.type.startswith("binary(") else value  # the binlog has BINARY without its padding
+    elif column.type == "uuid":
+        raw = UUID(value).bytes.rstrip(b"\0")
+    elif column.type in ("inet4", "inet6"):
+        raw = ip_address(value).packed.rstrip(b"\0")
     else:
         raw = convert(column.charset or "utf8mb4", value)
     return shows(raw, text, mariadb)

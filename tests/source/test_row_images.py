@@ -121,11 +121,6 @@ def test_schema_and_map_must_have_the_same_columns() -> None:
         RowPlan(schema, TableMap(1, 0, "s", "t", (INT, INT)))
 
 
-def test_a_compressed_column_is_refused_by_name() -> None:
-    with pytest.raises(BinlogError, match=r"compressed column.*column=c0"):
-        plan_of(MapColumn(Type.BLOB_COMPRESSED, length=2))
-
-
 def test_an_enum_value_beyond_the_labels_is_an_error() -> None:
     plan = plan_of(MapColumn(Type.ENUM, length=1), labels=("a", "b"))
     assert unpacked(plan.images(b"\0\0\0\1\0\2")) == [[""], ["a"], ["b"]]

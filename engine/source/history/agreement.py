@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 from engine.schema import Column, TableSchema
-from engine.source.charsets import charset_of_collation, max_character_bytes
+from engine.source.charsets import as_stored, charset_of_collation, max_character_bytes
 from engine.source.history.columns import CHARSET_TYPES
 from engine.source.history.definition import ColumnDefinition, TableDefinition
 from engine.source.table_map import (
@@ -100,7 +100,7 @@ def _column(told: MapColumn, known: ColumnDefinition) -> Column:
         type=known.type if known.type in NETWORK_BYTES else type_name(told, charset),
         unsigned=known.unsigned and told.type in NUMERIC and told.type != Type.YEAR,
         charset=charset,
-        labels=known.labels,
+        labels=tuple(as_stored(charset, label) for label in known.labels) if charset else known.labels,
         nullable=told.nullable,
         visible=known.visible,
     )
