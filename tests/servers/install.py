@@ -46,17 +46,15 @@ def mariadb_binlog() -> str:
 
 
 def mysql_home() -> Path:
-    """The folder whose bin/ has mysqld and mysqlbinlog: MYSQL_HOME or our cache.
+    """The folder whose bin/ has mysqld and mysqlbinlog: MYSQL_HOME, or the one in our cache.
 
     Raises:
-        Missing: in none of them.
+        Missing: it isn't there.
     """
-    named = os.environ.get("MYSQL_HOME")
-    places = [Path(named)] if named else [cache() / "mysql"]
-    for home in places:
-        if (home / "bin/mysqld").exists():
-            return home
-    raise Missing(f"no MySQL in {' or '.join(map(str, places))}: run `python -m tests.servers.install mysql`")
+    home = Path(os.environ.get("MYSQL_HOME") or cache() / "mysql")
+    if not (home / "bin/mysqld").exists():
+        raise Missing(f"no MySQL in {home}: run `python -m tests.servers.install mysql`")
+    return home
 
 
 def mariadb_next_home() -> Path:
