@@ -97,7 +97,9 @@ def test_a_wrong_option_says_so_instead_of_waiting(make_mariadb: Callable[..., D
 def test_a_server_dies_with_the_process_that_started_it() -> None:
     code = (
         "import sys; from tests.servers.process import Process; orphan = Process('orphan');"
-        "orphan.spawn(['sleep', '600']); print(orphan.pid, orphan.folder, flush=True); sys.stdin.read()"
+        "orphan.spawn(['sleep', '600'])\n"
+        "while open(f'/proc/{orphan.pid}/comm').read() != 'sleep\\n': pass\n"  # until then setpriv has not tied it yet
+        "print(orphan.pid, orphan.folder, flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
