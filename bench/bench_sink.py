@@ -19,7 +19,7 @@ from engine.position import Identity
 from engine.record import Kind, pack_record
 from engine.ring import PROFILE, Ring
 from engine.sink.stage import SinkStage
-from tests.sink.rig import Rig, make_table
+from tests.sink.rig import Rig, make_table, rigs
 
 TRANSACTION_ROWS = 1000
 CHANGES = 200_000
@@ -90,15 +90,7 @@ def put_bytes(ring: Ring, stream: bytes) -> None:
 
 @pytest.fixture
 def make_rig() -> Iterator[Callable[..., Rig]]:
-    rigs: list[Rig] = []
-
-    def make(**settings: object) -> Rig:
-        rigs.append(Rig(**settings))
-        return rigs[-1]
-
-    yield make
-    for rig in rigs:
-        rig.close()
+    yield from rigs()
 
 
 @pytest.mark.benchmark(group="sink: one source, everything wanted")

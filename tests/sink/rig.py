@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import msgpack
@@ -280,3 +280,16 @@ def expected(records: list[bytes], schemas: dict[int, TableSchema], settings: De
                 place(old, record._replace(kind=Kind.DELETE, flags=SPLIT, after=None))
                 place(new, record._replace(kind=Kind.INSERT, flags=SPLIT, before=None, key_hash=rehashed))
     return [schemas_first(records) for records in found]
+
+
+def rigs() -> Iterator[Callable[..., Rig]]:
+    """The body of the fixture `make_rig`: gives Rig(**settings), and closes at the end what was made."""
+    made: list[Rig] = []
+
+    def make(**settings: Any) -> Rig:
+        made.append(Rig(**settings))
+        return made[-1]
+
+    yield make
+    for rig in made:
+        rig.close()
