@@ -38,7 +38,7 @@ cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes
     except FileExistsError:
         raise RingError("ring exists", path=mapping.path, remedy="attach to it, or unlink it first") from None
     except OSError as error:
-        raise RingError("ring can't be made", path=mapping.path, reason=error.strerror) from error
+        raise RingError("ring can't be made", path=mapping.path, error=error.strerror) from error
     try:
         os.posix_fallocate(mapping.fd, 0, header_bytes + data_bytes)  # an error now, not a SIGBUS later
         mapping.map(header_bytes, data_bytes, prefault)
@@ -48,7 +48,7 @@ cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes
         if not isinstance(error, OSError):
             raise
         raise RingError("no room for the ring", path=mapping.path or "memory", bytes=header_bytes + data_bytes,
-                        reason=error.strerror,
+                        error=error.strerror,
                         remedy="make the ring smaller or its file system larger (docker: --shm-size)") from error
     return mapping
 
@@ -62,7 +62,7 @@ cdef Mapping open_file(name, directory):
     except FileNotFoundError:
         raise RingError("no such ring", path=mapping.path, remedy="start what makes it first") from None
     except OSError as error:
-        raise RingError("ring can't be opened", path=mapping.path, reason=error.strerror) from error
+        raise RingError("ring can't be opened", path=mapping.path, error=error.strerror) from error
     return mapping
 
 
@@ -93,12 +93,12 @@ cdef class Mapping:
         # One reservation, so that nobody else gets a place in between.
         cdef void *start = mmap(NULL, once + data_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
         if start == MAP_FAILED:
-            raise RingError("no address space for the ring", bytes=once + data_bytes, reason=os.strerror(errno))
+            raise RingError("no address space for the ring", bytes=once + data_bytes, error=os.strerror(errno))
         self.start = <uint8_t *>start
         self.mapped_bytes = once + data_bytes
         if (mmap(start, once, access, flags, self.fd, 0) == MAP_FAILED
                 or mmap(self.start + once, data_bytes, access, flags, self.fd, header_bytes) == MAP_FAILED):
-            raise RingError("ring can't be mapped", path=self.path, bytes=once, reason=os.strerror(errno))
+            raise RingError("ring can't be mapped", path=self.path, bytes=once, error=os.strerror(errno))
         return 0
 
     cdef void close(self) noexcept:

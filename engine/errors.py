@@ -22,12 +22,19 @@ from __future__ import annotations
 
 
 class EngineError(Exception):
-    """Root of the tree. `retryable` says whether the same call may succeed later without anyone's help."""
+    """Root of the tree.
+
+    retryable: whether the same call may succeed later without anyone's help. reason: a snake_case word that names the state
+    of a stage that this error stops (`status --json`); programs may rely on it, the message is for people.
+    """
 
     retryable = False
+    reason = "failed"
 
-    def __init__(self, what: str, *, remedy: str = "", **facts: object) -> None:
+    def __init__(self, what: str, *, remedy: str = "", reason: str = "", **facts: object) -> None:
         self.what = what
+        if reason:
+            self.reason = reason
         self.facts = facts
         self.remedy = remedy
         shown = " ".join(f"{name}={value}" for name, value in facts.items() if value is not None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import Any
 
@@ -12,6 +11,7 @@ from engine.counters import ConsumerCounter, SourceCounter
 from engine.errors import RingError
 from engine.instance import Instance
 from engine.meta.open import open_meta
+from engine.owner import is_alive
 from engine.position import join_file_name
 from engine.ring import Ring
 
@@ -30,6 +30,7 @@ def observe(config: Config) -> dict[str, Any]:
         "pid": state.get("pid"),
         "version": state.get("version"),
         "listen": state.get("listen", []),
+        "destinations": state.get("destinations", []),
         "stages": stages,
         "sources": {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))},
         "consumers": {
@@ -42,12 +43,12 @@ def observe(config: Config) -> dict[str, Any]:
 
 
 def _state(instance: Instance) -> dict[str, Any]:
+    """What the supervisor wrote last; nothing if it is gone, also when another process has its pid now."""
     try:
         state = json.loads(instance.state_file.read_text())
-        os.kill(state["pid"], 0)
-    except (OSError, ValueError):
+        return state if is_alive(state["pid"], state["start_time"]) else {}
+    except (OSError, ValueError, KeyError):
         return {}
-    return state
 
 
 def _binlog_bases(instance: Instance, kind: str) -> dict[str, str]:

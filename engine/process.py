@@ -1,6 +1,9 @@
-"""One stage in a process of its own: `python -m engine.process ROLE NAME NUMBER`, config as JSON on standard input.
+"""One stage in a process of its own: `python -m engine.process ROLE NAME NUMBER PARENT_PID`.
 
-What happens to the stage goes to the supervisor as JSON lines on standard output, logs go to standard error.
+standard input    a line {"config": {...}, "active": [destination, ...]}; then, for the server, commands:
+                  {"do": "activate", "destination": ...}, {"do": "deactivate", "destination": ..., "address": ...}
+standard output   what happens to the stage, as JSON lines {"state": ..., "reason": ..., "error": ...}
+standard error    the log
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from engine.config import Config
@@ -46,19 +50,74 @@ def die_with(parent_pid: int) -> None:
         os._exit(EXIT_STOPPED)
 
 
-def build_stage(role: str, name: str, number: int, config: Config, instance: Instance) -> Stage:
-    """The stage of a role: a source by name, sink `number` of a destination, or the server."""
+def build_stage(role: str, name: str, number: int, config: Config, instance: Instance, active: list[str] | None = None) -> Stage:
+    """The stage of a role: a source by name, sink `number` of a destination, or the server of the `active` destinations.
+
+    active None: all of the config.
+    """
     module = importlib.import_module(f"engine.{role}.stage")
     arguments: dict[str, tuple[Any, ...]] = {
         "source": (config, name, instance),
         "sink": (config, name, number, instance),
-        "server": (config, instance),
+        "server": (config, instance, active),
     }
     return module.build(*arguments[role])
 
 
+class Lines:
+    """Whole lines from a file descriptor. It is left as it is: a pipe's mode is the other end's, too, if it is inherited."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._pending = b""
+        self._ended = False
+
+    def next(self) -> bytes:
+        """Waits for a whole line; b"": the other end is closed."""
+        while b"\n" not in self._pending and not self._ended:
+            self._read()
+        line, _, self._pending = self._pending.partition(b"\n")
+        return line
+
+    def there(self) -> Iterator[bytes]:
+        """The lines that have come, without waiting."""
+        import select
+
+        while not self._ended and select.select([self._fd], [], [], 0)[0]:
+            self._read()
+        while b"\n" in self._pending:
+            yield self.next()
+
+    def _read(self) -> None:
+        data = os.read(self._fd, 1 << 16)
+        self._pending += data
+        self._ended = not data
+
+
 def _report(**event: object) -> None:
     print(json.dumps(event), flush=True)
+
+
+def _between_turns(stage: Stage, lines: Lines) -> Callable[[], None]:
+    """Do what the supervisor says (to a server), and tell it of a trouble that comes or goes."""
+    told: EngineError | None = None
+
+    def server() -> None:
+        for line in lines.there():
+            command = json.loads(line)
+            if command["do"] == "activate":
+                stage.activate(command["destination"])  # type: ignore[attr-defined]
+            else:
+                stage.deactivate(command["destination"], command["address"])  # type: ignore[attr-defined]
+
+    def troubled() -> None:
+        nonlocal told
+        trouble: EngineError | None = getattr(stage, "trouble", None)
+        if trouble is not told:
+            told = trouble
+            _report(state="running", reason=trouble.reason if trouble else "", error=str(trouble or ""))
+
+    return server if stage.role_name == "server" else troubled
 
 
 def main(argv: list[str]) -> int:
@@ -73,19 +132,21 @@ def main(argv: list[str]) -> int:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    config = Config.model_validate_json(sys.stdin.buffer.read())
+    lines = Lines(sys.stdin.fileno())
+    first = json.loads(lines.next())
+    config = Config.model_validate(first["config"])
     try:
-        stage = build_stage(role, name, number, config, Instance(config.server.data_dir))
-        _report(state="running")
-        run(stage, lambda: stopping)
+        stage = build_stage(role, name, number, config, Instance(config.server.data_dir), first["active"])
+        _report(state="running", reason="", error="")
+        run(stage, lambda: stopping, _between_turns(stage, lines))
     except EngineError as error:
-        _report(state="failed", error=str(error), retryable=error.retryable)
+        _report(state="failed", reason=error.reason, error=str(error), retryable=error.retryable)
         if isinstance(error, (InternalError, RingError)):
             return EXIT_BUG
         return EXIT_RETRY if error.retryable else EXIT_REFUSED
     except Exception as error:
         logging.getLogger(f"engine.{role}").critical("%s", traceback.format_exc())
-        _report(state="failed", error=f"bug: {type(error).__name__}: {error}", retryable=True)
+        _report(state="failed", reason="bug", error=f"bug: {type(error).__name__}: {error}", retryable=True)
         return EXIT_BUG
     return EXIT_STOPPED
 

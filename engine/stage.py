@@ -14,6 +14,8 @@ class Stage(Protocol):
 
     `do_work` does a bounded piece of work without waiting and says how much (0: nothing to do). `idle` sleeps until there
     may be work, at most `timeout_ns`. `on_close` releases everything; it is called once, also after an error.
+
+    A stage that goes on trying in spite of an error may have an attribute `trouble`, that error or None: `status` shows it.
     """
 
     role_name: str
@@ -27,11 +29,15 @@ class Stage(Protocol):
     def on_close(self) -> None: ...
 
 
-def run(stage: Stage, stopping: Callable[[], bool]) -> None:
-    """Start the stage, loop until `stopping()`, close it. Whatever it raises goes to the caller after on_close."""
+def run(stage: Stage, stopping: Callable[[], bool], between: Callable[[], None] = lambda: None) -> None:
+    """Start the stage, loop until `stopping()`, close it. Whatever it raises goes to the caller after on_close.
+
+    between: called between two turns, from the start on, at most about IDLE_NS apart.
+    """
     try:
         stage.on_start()
         while not stopping():
+            between()
             if not stage.do_work(time.monotonic_ns()):
                 stage.idle(IDLE_NS)
     finally:

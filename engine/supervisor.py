@@ -1,4 +1,8 @@
-"""The supervisor: makes the shared memory, starts a process per stage, watches them, starts the dead again, tidies up."""
+"""The supervisor: runs destinations, each with its sinks and the sources it needs; starts the dead again, tidies up.
+
+Which destinations run, and when, a conductor decides. Alone, the engine runs all of them at once; with others in a cluster,
+those that it holds the lease of.
+"""
 
 from __future__ import annotations
 
@@ -8,69 +12,74 @@ import logging
 import os
 import selectors
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 import engine
+from engine.child import Child, end
 from engine.config import Config, parse_address
 from engine.errors import ConfigError, EngineError
 from engine.instance import Instance
-from engine.meta.open import open_meta
-from engine.process import EXIT_REFUSED
-from engine.ring import Ring, ring_names
+from engine.owner import process_start_time
+from engine.shared_memory import SharedMemory
 
 log = logging.getLogger("engine.supervisor")
 
-FIRST_PAUSE_S = 0.1  # before a dead stage is started again; doubles with every quick death
-LONGEST_PAUSE_S = 10.0
-HEALTHY_AFTER_S = 30.0  # a stage that ran this long starts with the first pause again
-QUICK_DEATHS = 10  # in a row, then the supervisor gives up on the stage
-STOP_S = 5.0  # for a stage to end by itself
+TURN_S = 0.1  # at most from one turn of the conductor to the next
 
 
-@dataclass
-class Child:
-    """One stage's process and what is known of it."""
+class Conductor(Protocol):
+    """Decides which destinations run. All calls come from the supervisor's own thread."""
 
-    role: str
-    name: str
-    number: int = 0
-    process: subprocess.Popen[bytes] | None = None
-    state: str = "starting"  # starting, running, restarting, failed, stopped
-    error: str = ""
-    restarts: int = 0
-    quick_deaths: int = 0
-    since: float = field(default_factory=time.time)
-    started: float = 0.0  # monotonic
-    restart_at: float = 0.0  # monotonic
-    pending: bytes = b""  # of its reports: a line not yet whole
-    last_words: str = ""
+    def begin(self, supervisor: Supervisor) -> None:
+        """Before the server process starts."""
+        ...
 
-    @property
-    def title(self) -> str:
-        return f"{self.role} {self.name}" + (f" #{self.number}" if self.role == "sink" else "")
+    def turn(self, supervisor: Supervisor) -> None:
+        """At least every TURN_S, and after `Supervisor.wake`."""
+        ...
 
-    def become(self, state: str, error: str = "") -> None:
-        self.state, self.error, self.since = state, error, time.time()
+    def end(self, supervisor: Supervisor) -> None:
+        """Before the stages are ended."""
+        ...
+
+
+class AllAtOnce:
+    """The conductor of an engine that is alone."""
+
+    def begin(self, supervisor: Supervisor) -> None:
+        supervisor.start_destinations(supervisor.config.destinations)
+
+    def turn(self, supervisor: Supervisor) -> None:
+        """Nothing ever changes."""
+
+    def end(self, supervisor: Supervisor) -> None:
+        """Nobody has to be told."""
 
 
 class Supervisor:
-    """Runs one engine until it is told to stop."""
+    """Runs one engine until it is told to stop. running: names of the destinations that run."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, conductor: Conductor | None = None) -> None:
         self.config = config
         self.instance = Instance(config.server.data_dir)
-        self.children = [Child("server", "server")]
-        for destination, settings in config.destinations.items():
-            self.children += [Child("sink", destination, number) for number in range(settings.sinks)]
-        self.children += [Child("source", source) for source in config.sources]
+        self.running: list[str] = []
+        self.server = Child("server", "server")
+        self.sinks: dict[str, list[Child]] = {}  # destination → its sinks
+        self.sources: dict[str, Child] = {}
+        self._conductor = conductor or AllAtOnce()
+        self._memory = SharedMemory(config, self.instance)
         self._selector = selectors.DefaultSelector()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._selector.register(self._wake_fd, selectors.EVENT_READ)
         self._stopping = False
+        self._changed = False  # since the state file was written
+
+    @property
+    def children(self) -> list[Child]:
+        return [self.server, *(child for sinks in self.sinks.values() for child in sinks), *self.sources.values()]
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT (0), or until nothing is left that could work (1)."""
@@ -78,18 +87,23 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, self._stop)
             try:
-                self._remove_shared_memory()  # of a predecessor that was killed
-                self._make_rings(self._known_consumers())
-                for child in self.children:
-                    self._start(child)
+                self._memory.remove_all()  # of a predecessor that was killed
+                self._conductor.begin(self)
+                self._start(self.server)
                 return self._watch()
             finally:
-                self._end_children()
-                self._remove_shared_memory()
+                self._conductor.end(self)
+                self._end_all()
+                self._memory.remove_all()
                 self.instance.state_file.unlink(missing_ok=True)
+
+    def wake(self) -> None:
+        """Have the conductor's turn come at once; any thread may call it."""
+        os.eventfd_write(self._wake_fd, 1)
 
     def _stop(self, signum: int, frame: object) -> None:
         self._stopping = True
+        self.wake()
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -119,72 +133,112 @@ class Supervisor:
             lock.flush()
             yield
 
-    # -- shared memory ---------------------------------------------------------------------------------------------
+    # -- destinations ----------------------------------------------------------------------------------------------
 
-    def _known_consumers(self) -> dict[str, list[str]]:
-        """Per destination those of the config, and those that have acked before: all hold the stores back."""
-        meta = open_meta(self.config.server.meta, self.instance)
-        try:
-            return {
-                name: list(dict.fromkeys([*settings.consumers, *sorted(place.consumer for place in meta.acked(name))]))
-                for name, settings in self.config.destinations.items()
-            }
-        finally:
-            meta.close()
+    def start_destinations(self, names: Iterable[str]) -> None:
+        """Start these, with the sources they need. Those that run already are left alone.
 
-    def _make_rings(self, consumers: dict[str, list[str]]) -> None:
-        for source, source_settings in self.config.sources.items():
-            ring = Ring.create(self.instance.source_ring(source), source_settings.ring)
-            for destination, settings in self.config.destinations.items():
-                if source in self.config.sources_of(destination):
-                    for sink in range(settings.sinks):
-                        ring.add_reader(self.instance.sink_reader(destination, sink))
-            ring.close()
-        for destination, settings in self.config.destinations.items():
-            for partition in range(settings.partitions):
-                ring = Ring.create(self.instance.store_ring(destination, partition), settings.store.size)
-                for consumer in consumers[destination]:
-                    ring.add_reader(consumer)
-                ring.close()
+        What runs and shares a source with one of them, also through others, is begun anew from the acks: the sources have
+        to go back to where the new ones are.
 
-    def _remove_shared_memory(self) -> None:
-        for name in ring_names(self.instance.prefix):
-            Ring.unlink(name)
-        memory = self.instance.meta_file("memory")
-        for leftover in memory.parent.glob(memory.name + "*"):
-            leftover.unlink(missing_ok=True)
+        Raises:
+            RingError: no room in shared memory. What ran before may be stopped then.
+        """
+        new = [name for name in names if name not in self.running]
+        if not new:
+            return
+        begun = self._joined_by_sources(new)
+        self._halt([name for name in begun if name in self.running])
+        for name in begun:
+            self._memory.make_stores(name)
+        sources = self._sources_of(begun)
+        for source in sources:
+            self._memory.make_source(source, [name for name in begun if source in self.config.sources_of(name)])
+        self.running += new
+        for name in begun:
+            self.server.tell(do="activate", destination=name)
+            if name not in self.sinks:
+                self.sinks[name] = [Child("sink", name, sink) for sink in range(self.config.destinations[name].sinks)]
+            for child in self.sinks[name]:
+                self._start(child)
+        for source in sources:
+            self._start(self.sources.setdefault(source, Child("source", source)))
+
+    def stop_destination(self, name: str, address: str | None = None) -> None:
+        """Stop it, and the sources that nobody else needs. address: of the engine that serves it from now on, if known.
+
+        Its consumers go on from their acks, here or elsewhere. One that doesn't run is left alone.
+        """
+        if name not in self.running:
+            return
+        self.running.remove(name)
+        sources = self.config.sources_of(name)
+        unneeded = [source for source in sources if source not in self._sources_of(self.running)]
+        self.server.tell(do="deactivate", destination=name, address=address)
+        self._end([self.sources[source] for source in unneeded])
+        self._end(self.sinks.pop(name))
+        for source in sources:
+            if source in unneeded:
+                del self.sources[source]
+                self._memory.remove_source(source)
+            else:
+                self._memory.leave_source(source, name)
+        self._memory.remove_stores(name)
+
+    def _joined_by_sources(self, names: list[str]) -> list[str]:
+        """These, and those running that share a source with them, with one that shares one, and so on."""
+        joined = list(names)
+        for name in joined:
+            mine = set(self.config.sources_of(name))
+            joined += [other for other in self.running if other not in joined and mine & set(self.config.sources_of(other))]
+        return joined
+
+    def _sources_of(self, destinations: Iterable[str]) -> list[str]:
+        needed = {source for name in destinations for source in self.config.sources_of(name)}
+        return [source for source in self.config.sources if source in needed]
+
+    def _halt(self, names: list[str]) -> None:
+        """End their sinks and sources for a moment; the stores go, and consumers go on from their acks."""
+        for name in names:
+            self.server.tell(do="deactivate", destination=name, address=None)
+        sources = self._sources_of(names)
+        self._end([self.sources[source] for source in sources])
+        self._end([child for name in names for child in self.sinks[name]])
+        for source in sources:
+            self._memory.remove_source(source)
+        for name in names:
+            self._memory.remove_stores(name)
 
     # -- children --------------------------------------------------------------------------------------------------
 
     def _start(self, child: Child) -> None:
-        child.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.process", child.role, child.name, str(child.number), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
-        )  # fmt: skip
-        child.started = time.monotonic()
-        assert child.process.stdin is not None
-        with suppress(BrokenPipeError):  # it died at once; the watch will see that
-            child.process.stdin.write(self.config.model_dump_json(by_alias=True).encode())
-            child.process.stdin.close()
-        assert child.process.stdout is not None
-        os.set_blocking(child.process.stdout.fileno(), False)
-        self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
-        child.become("starting", child.error)
+        child.start(self._config_for(child), self.running)
+        self._selector.register(child.reports, selectors.EVENT_READ, child)
+        self._changed = True
+
+    def _config_for(self, child: Child) -> str:
+        """All of it for the server, which tells who asks for a destination that isn't here; otherwise what runs here."""
+        config = self.config
+        if child is not self.server:
+            here = {name: config.destinations[name] for name in config.destinations if name in self.running}
+            config = config.model_copy(update={"destinations": here})
+        return config.model_dump_json(by_alias=True)
 
     def _watch(self) -> int:
-        self._write_state()
+        self._changed = True
         while not self._stopping:
-            changed = False
-            for key, _ in self._selector.select(0.1):
-                changed |= self._hear(key.data)
-            now = time.monotonic()
+            for key, _ in self._selector.select(TURN_S):
+                if key.data is None:
+                    os.eventfd_read(self._wake_fd)
+                else:
+                    self._hear(key.data)
             for child in self.children:
-                if child.state == "restarting" and now >= child.restart_at:
+                if child.due():
                     child.restarts += 1
                     self._start(child)
-                    changed = True
-            if changed:
+            self._conductor.turn(self)
+            if self._changed:
+                self._changed = False
                 self._write_state()
                 if (reason := self._hopeless()) is not None:
                     log.error("stopping: %s", reason)
@@ -192,69 +246,34 @@ class Supervisor:
         log.info("stopping: asked to")
         return 0
 
-    def _hear(self, child: Child) -> bool:
+    def _hear(self, child: Child) -> None:
         """Read what a child reports; an ended pipe means that it is gone."""
-        assert child.process is not None
-        assert child.process.stdout is not None
-        pipe = child.process.stdout
-        data = pipe.read()
-        if data is None:
-            return False
-        *lines, child.pending = (child.pending + data).split(b"\n")
-        for line in lines:
-            event = json.loads(line)
-            if event["state"] == "failed":
-                child.last_words = event["error"]  # what becomes of it is decided when it is gone
-            else:
-                child.become(event["state"])
-        if not data:
-            self._selector.unregister(pipe)
-            pipe.close()
-            self._bury(child)
-        return True
+        heard, gone = child.hear()
+        self._changed |= heard
+        if gone:
+            self._selector.unregister(child.reports)
+            child.bury()
 
-    def _bury(self, child: Child) -> None:
-        assert child.process is not None
-        code = child.process.wait()
-        child.process, child.pending = None, b""
-        reason, child.last_words = child.last_words or _how_it_ended(code), ""
-        if code == EXIT_REFUSED:
-            child.become("failed", reason)
-            log.error("%s: %s", child.title, reason)
-            return
-        healthy = time.monotonic() - child.started > HEALTHY_AFTER_S
-        child.quick_deaths = 1 if healthy else child.quick_deaths + 1
-        if child.quick_deaths >= QUICK_DEATHS:
-            child.become("failed", f"gave up after {QUICK_DEATHS} quick deaths; the last: {reason}")
-            log.error("%s: %s", child.title, child.error)
-            return
-        pause_s = min(FIRST_PAUSE_S * 2 ** (child.quick_deaths - 1), LONGEST_PAUSE_S)
-        child.become("restarting", reason)
-        child.restart_at = time.monotonic() + pause_s
-        log.warning("%s: %s; starting it again in %.1f s", child.title, reason, pause_s)
+    def _end(self, children: list[Child]) -> None:
+        for child in children:
+            if child.process:
+                self._selector.unregister(child.reports)
+        end(children)
+        self._changed = True
 
     def _hopeless(self) -> str | None:
         """Why running on makes no sense: no server to serve, or no source left that could still work."""
-        if self.children[0].state == "failed":
+        if self.server.state == "failed":
             return "the server can't run"
-        if all(child.state == "failed" for child in self.children if child.role == "source"):
+        if self.sources and all(child.state == "failed" for child in self.sources.values()):
             return "no source can run"
         return None
 
-    def _end_children(self) -> None:
+    def _end_all(self) -> None:
         """Sources first, the server last: it still takes the acks of what is under way."""
-        for role in ("source", "sink", "server"):
-            running = [child.process for child in self.children if child.role == role and child.process]
-            for process in running:
-                process.terminate()
-            deadline = time.monotonic() + STOP_S
-            for process in running:
-                try:
-                    process.wait(max(deadline - time.monotonic(), 0.01))
-                except subprocess.TimeoutExpired:
-                    log.warning("pid %d did not stop in %.0f s and is killed", process.pid, STOP_S)
-                    process.kill()
-                    process.wait()
+        self._end(list(self.sources.values()))
+        self._end([child for sinks in self.sinks.values() for child in sinks])
+        self._end([self.server])
         for address in self.config.server.listen:
             kind, path, _ = parse_address(address)
             if kind == "unix":
@@ -263,26 +282,15 @@ class Supervisor:
     def _write_state(self) -> None:
         state = {
             "pid": os.getpid(),
+            "start_time": process_start_time(os.getpid()),
             "version": engine.__version__,
             "listen": self.config.server.listen,
-            "children": [
-                {
-                    "role": child.role, "name": child.name, "number": child.number, "state": child.state,
-                    "pid": child.process.pid if child.process else None, "restarts": child.restarts,
-                    "since": child.since, "error": child.error,
-                }
-                for child in self.children
-            ],
-        }  # fmt: skip
+            "destinations": self.running,
+            "children": [child.to_json() for child in self.children],
+        }
         draft = self.instance.state_file.with_suffix(".new")
         draft.write_text(json.dumps(state, indent=1))
         draft.replace(self.instance.state_file)
-
-
-def _how_it_ended(code: int) -> str:
-    if code < 0:
-        return f"killed by {signal.Signals(-code).name}"
-    return f"ended with exit code {code}"
 
 
 def run_engine(config: Config) -> int:

@@ -47,6 +47,25 @@ class RunningEngine:
         self.wait_until(self.listens, START_S)
         return self
 
+    def start_conducted(self) -> Self:
+        """Start it with nothing running; `conduct` says which destinations do."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.conducted", str(self.config_path)], stdout=subprocess.PIPE, stderr=log,
+                stdin=subprocess.PIPE, process_group=0,
+            )  # fmt: skip
+        self.wait_until(self.listens, START_S)
+        return self
+
+    def conduct(self, *words: str) -> list[str]:
+        """`start NAME...` or `stop NAME`; returns the destinations that run then."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write((" ".join(words) + "\n").encode())
+        self.process.stdin.flush()
+        return self.process.stdout.readline().decode().split()
+
     def listens(self) -> bool:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", int(self.listen.rsplit(":", 1)[1]))) == 0

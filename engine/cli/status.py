@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console, Group
 from rich.live import Live
+from rich.markup import escape
 from rich.table import Table
 
 from engine.config import load_config
@@ -58,11 +59,11 @@ def top(config: ConfigArgument = Path("conf/engine.toml")) -> None:
 
 
 def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float) -> Group:
-    stages = Table("stage", "state", "pid", "restarts", "error", title=None if seen["running"] else "not running")
+    stages = Table("stage", "state", "for", "pid", "restarts", "last error", title=None if seen["running"] else "not running")
     for child in seen["stages"]:
         stages.add_row(
-            child["title"], f"[{_STYLES.get(child['state'], 'dim')}]{child['state']}[/]", str(child["pid"] or "-"),
-            str(child["restarts"]), child["error"],
+            child["title"], _state(child), _duration(time.time() - child["since"]), str(child["pid"] or "-"),
+            str(child["restarts"]), _last_error(child),
         )  # fmt: skip
     sources = Table("source", "connected", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
     for name, source in seen["sources"].items():
@@ -81,6 +82,29 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             _size(consumer["unsent_bytes"]), str(consumer["sessions"]),
         )  # fmt: skip
     return Group(stages, sources, consumers)
+
+
+def _state(child: dict[str, Any]) -> str:
+    """`running`, `failed: position_purged`, `restarting in 3 s: died`."""
+    words = child["state"]
+    if child["next_try"] is not None:
+        words += f" in {max(child['next_try'] - time.time(), 0):.0f} s"
+    return f"[{_STYLES.get(child['state'], 'dim')}]{words}{': ' + child['reason'] if child['reason'] else ''}[/]"
+
+
+def _last_error(child: dict[str, Any]) -> str:
+    """With its age where it is over."""
+    if child["error"] or not child["last_error"]:
+        return escape(child["error"])
+    return escape(f"{_duration(time.time() - child['last_error_at'])} ago: {child['last_error']}")
+
+
+def _duration(seconds: float) -> str:
+    """`12 s`, `3 min`, `5 h`, `9 d`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def _rate(now: int, before: int | None, seconds: float) -> str:

@@ -22,7 +22,7 @@ class SessionRefused(Refused):
     """A session can't be opened, or not go on; `code` is one of docs/protocol.md."""
 
     def __init__(self, code: str, what: str, *, remedy: str = "", **facts: object) -> None:
-        super().__init__(what, remedy=remedy, **facts)
+        super().__init__(what, remedy=remedy, reason=code, **facts)
         self.code = code
 
 

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
@@ -44,8 +45,9 @@ class ServerStage:
     acks: AckKeeper
     catalogue: Catalogue
 
-    def __init__(self, config: Config, instance: Instance) -> None:
+    def __init__(self, config: Config, instance: Instance, active: Collection[str] | None = None) -> None:
         self.config = config
+        self._active = config.destinations if active is None else active
         self.instance = instance
         self.max_frame = config.server.max_frame
         self.destinations: dict[str, Destination] = {}
@@ -71,7 +73,8 @@ class ServerStage:
         self.meta = open_meta(self.config.server.meta, self.instance)
         self.acks = AckKeeper(self.loop, self.meta)
         self.catalogue = Catalogue(self.meta)
-        for name, settings in self.config.destinations.items():
+        for name in self._active:
+            settings = self.config.destinations[name]
             destination = Destination(name, settings, self.config.sources_of(name), self.instance)
             self.destinations[name] = destination
             self._stores += destination.stores
@@ -218,11 +221,11 @@ class ServerStage:
         self.loop.close()
 
 
-def build(config: Config, instance: Instance) -> ServerStage:
-    """The server of this engine; it listens once it is started.
+def build(config: Config, instance: Instance, active: Collection[str] | None = None) -> ServerStage:
+    """The server of this engine; it listens once it is started. active: the destinations that run now; None: all.
 
     Raises (on start):
         ConfigError: an address can't be listened on.
         RingError, MetaError: what the supervisor makes is not there.
     """
-    return ServerStage(config, instance)
+    return ServerStage(config, instance, active)
