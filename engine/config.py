@@ -106,7 +106,7 @@ class SourceConfig(_Table):
     password_env: str | None = None
     password_file: Path | None = None
     start: Annotated[str, AfterValidator(_start)] = "latest"
-    ring: RingSize = 64 << 20
+    ring: RingSize = 8 << 20  # small enough to stay in the processor's cache: what waits for consumers waits in the stores
     server_id: int | None = Field(default=None, ge=1, le=2**32 - 1)  # None: one is chosen that no other replica has
     heartbeat_s: float = Field(default=1.0, gt=0)  # the server's replication heartbeat when it has nothing to send
     read_timeout_s: float = Field(default=10.0, gt=0)  # without even a heartbeat: the connection is dead

@@ -32,7 +32,7 @@ def error_of(tmp_path: Path, text: str) -> str:
 
 def test_the_shipped_config_is_valid():
     config = load_config("conf/engine.toml")
-    assert config.sources["shop"].ring == 64 << 20
+    assert config.sources["shop"].ring == 8 << 20
     assert config.destinations["orders"].store.size == 256 << 20
 
 

@@ -86,11 +86,12 @@ static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8
     memcpy(to, rows->head, RECORD_HEAD_BYTES);
     if (rows->kind == RECORD_INSERT) *p++ = 0xc0;
     image_end = p + rows->inflated;
-    int64_t used = d->row_image(rows->table->plan, event + rows->first_present, src, end, p, &image_end, &key, NULL,
-                                &d->fault_column);
+    const uint8_t *present = rows->first_whole ? NULL : event + rows->first_present;
+    int64_t used = d->row_image(rows->table->plan, present, src, end, p, &image_end, &key, NULL, &d->fault_column);
     if (used > 0 && rows->kind == RECORD_UPDATE) {
         src += used;
-        const uint8_t *first = p, *present = event + rows->second_present;
+        const uint8_t *first = p;
+        present = rows->second_whole && !rows->partial ? NULL : event + rows->second_present;
         p = image_end;
         image_end = p + rows->inflated;
         used = rows->partial ? d->row_image_partial(rows->table->plan, present, src, end, p, &image_end, &other_key, &key, first,
@@ -137,7 +138,7 @@ static inline int decoder_write_rows(decoder_t *d) {
     const uint8_t *event = decoder_event(d);
     uint64_t most = decoder_row_most(rows);
     const uint32_t number = d->transaction.event;
-    int code;
+    int code, marked = 0; /* `last` says all but the row */
     while (rows->at < rows->end) {
         uint32_t row = rows->row;
         int deliver = !decoder_delivered(d, number, row);
@@ -145,6 +146,7 @@ static inline int decoder_write_rows(decoder_t *d) {
         if (deliver) {
             if (!d->transaction.begun && (code = decoder_begin(d)) != DECODER_OK) return code;
             if (!rows->table->schema_written) {
+                marked = 0;
                 rows->table->schema_written = 1; /* with fragments of this row in the ring, it is there as well */
                 if (!d->resume_fragments) {
                     code = decoder_put_packed(d, RECORD_SCHEMA, rows->table->key, rows->table->map_event, rows->table->schema,
@@ -160,11 +162,14 @@ static inline int decoder_write_rows(decoder_t *d) {
                 most = decoder_row_most(rows);
                 continue;
             }
-            decoder_mark(d, &out->last, number, row, 0);
+            if (!marked) decoder_mark(d, &out->last, number, row, 0);
+            out->last.row = row;
+            marked = 1;
             out->rows++;
             output_claim(out, (uint64_t)(end - to));
             continue;
         }
+        marked = 0;
         if (!(to = output_scratch(out, most))) return decoder_failed(d, FAULT_MEMORY, (int64_t)most);
         if (!(end = decoder_put_row(d, event, to))) {
             if (!decoder_grow_row(d)) return DECODER_FAULT;
@@ -217,6 +222,8 @@ static inline int decoder_start_rows(decoder_t *d) {
     at += bitmap;
     rows->second_present = (size_t)(at - event);
     if (rows->kind == RECORD_UPDATE) at += bitmap;
+    rows->first_whole = all_set(event + rows->first_present, (uint32_t)columns);
+    rows->second_whole = all_set(event + rows->second_present, (uint32_t)columns);
     rows->at = (size_t)(at - event);
     rows->end = (size_t)(end - event);
     rows->row = 0;

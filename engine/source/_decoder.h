@@ -71,6 +71,7 @@ typedef struct { /* the ROWS event that is being written; offsets count from the
     table_t *table;
     size_t first_present;  /* bitmap of the columns in the before image, or in an insert's only one */
     size_t second_present;
+    int first_whole, second_whole; /* such an image holds all columns */
     size_t at, end;
     uint32_t row;
     uint64_t bound;        /* bytes that one image takes at most, its compressed columns aside */

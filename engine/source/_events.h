@@ -28,6 +28,7 @@ enum {
     INPUT_BYTES = 1 << 20,                /* size of the buffer while no event needs more */
     INPUT_READ_BYTES = 256 << 10,         /* one read: stays in the second-level cache until it is decoded */
     INPUT_LEAST_READ_BYTES = 64 << 10,
+    INPUT_MOVED_BYTES = 32 << 10,         /* a begun event up to so long is moved to the buffer's start before each read */
 };
 
 enum { /* event types; the names are MySQL's and MariaDB's own */
@@ -146,7 +147,8 @@ static inline int input_next(input_t *in) { return in->packets ? input_next_in_p
  * length costs no more memory than bytes have arrived. 0: no memory. */
 static inline int input_reserve(input_t *in, size_t least) {
     size_t have = in->end - in->begin, capacity = in->capacity;
-    if (in->capacity - in->end >= least && capacity <= 4 * INPUT_BYTES) return 1;
+    int move = in->begin && have <= INPUT_MOVED_BYTES; /* cheap, and the next bytes come to where the cache is warm */
+    if (!move && in->capacity - in->end >= least && capacity <= 4 * INPUT_BYTES) return 1;
     if (in->begin) {
         memmove(in->bytes, in->bytes + in->begin, have);
         in->event_at -= in->begin;

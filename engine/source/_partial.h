@@ -42,16 +42,6 @@ static inline const uint8_t *written_text(const uint8_t *p, uint64_t *n) {
     return p + head;
 }
 
-static __attribute__((noinline)) const uint8_t *row_value(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
-                                                          uint8_t **out, uint8_t *limit) {
-    switch (c->op) {
-#define X(NAME, FUNCTION) case ROW_OP_##NAME: return FUNCTION(c, at, end, out);
-        ROW_OPS(X)
-#undef X
-        default: return value_compressed(c, at, end, out, limit);
-    }
-}
-
 /* The document that the differences make of the one in the first image, as text before `limit`. */
 static const uint8_t *value_patched(const column_plan_t *c, const uint8_t *before, const uint8_t *at, const uint8_t *end,
                                     uint8_t **out, uint8_t *limit) {

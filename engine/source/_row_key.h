@@ -17,4 +17,11 @@ typedef struct {
     uint8_t *place[1 + ROW_KEY_COLUMNS][2]; /* begin and end of each key column, NULL: absent; place 0 is for all others */
 } row_key_t;
 
+/* Whether an image holds all n columns: are all n low bits of the event's bitmap set? */
+static inline int all_set(const uint8_t *p, uint32_t n) {
+    for (; n >= 8; n -= 8)
+        if (*p++ != 0xff) return 0;
+    return n == 0 || (uint8_t)(*p | 0xff << n) == 0xff;
+}
+
 #endif

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 
 cdef extern from "_image.h" nogil:
-    # The plan of one table version, read-only once made: several threads may share it. Only _rows knows its fields.
+    # The plan of one table version; for one thread at a time. Only _rows knows its fields.
     ctypedef struct row_plan_t:
         pass
 
@@ -29,10 +29,10 @@ cdef class RowPlan:
 
 # Text is str if it is valid UTF-8 (or can be converted to it), otherwise bin with the column's own bytes; see _text.h.
 #
-# Decodes ONE row image: NULL bits + values. `present`: the event's bitmap of (columns + 7) / 8 bytes; the event's column
-# count must be the plan's. Writes one msgpack array (all table columns; ext type 1, empty, where not present) at dst,
-# and sets *dst_end. Never reads at or behind src_end. Room at dst: row_bound() bytes, and those up to where *dst_end points when
-# called, which COMPRESSED columns may use; where they need more, ROW_ERROR_ROOM.
+# Decodes ONE row image: NULL bits + values. `present`: the event's bitmap of (columns + 7) / 8 bytes, NULL: it holds all
+# columns (row_image only); the event's column count must be the plan's. Writes one msgpack array (all table columns; ext type
+# 1, empty, where not present) at dst, and sets *dst_end. Never reads at or behind src_end. Room at dst: row_bound() bytes, and
+# those up to where *dst_end points when called, which COMPRESSED columns may use; where they need more, ROW_ERROR_ROOM.
 # key: receives the primary-key hash of this image (docs/protocol.md, "The key hash"), the key's columns in the key's order;
 # those that the image doesn't hold are taken from `before`, the key of an update's first image; hash 0 if they aren't there.
 # Returns the bytes consumed from src (>= 0), or a negative ROW_ERROR_*; *bad_column is then the column, -1 for the NULL bits.

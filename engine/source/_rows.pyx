@@ -1,4 +1,4 @@
-"""Makes row plans: which function of _image.h reads each column, and the constants that it needs."""
+"""Makes row plans: which step of _steps.h reads each column, and the constants that it needs."""
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -24,6 +24,10 @@ cdef extern from "_partial.h" nogil:
     ctypedef int64_t (*json_patch_t)(const uint8_t *, uint64_t, const uint8_t *, uint64_t, uint8_t *, uint64_t) noexcept
     ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
 
+    ctypedef struct minute_memo_t:
+        uint64_t minute
+    uint64_t MINUTE_NONE
+
     ctypedef struct column_plan_t:
         uint8_t op
         uint8_t prefix
@@ -43,6 +47,7 @@ cdef extern from "_partial.h" nogil:
         json_convert_t json
         json_patch_t patch
         inflate_t inflate
+        minute_memo_t *memo
         uint64_t bound
         uint32_t factor
 
@@ -52,11 +57,14 @@ cdef extern from "_partial.h" nogil:
         uint32_t key_columns
         uint64_t fixed_bound
         uint64_t hash_seed
+        uint64_t null_bits
         uint32_t factor
         uint8_t head_bytes
         uint8_t *head
         column_plan_t *column
 
+    int all_set(const uint8_t *p, uint32_t n) noexcept
+    void bind_steps(column_plan_t *column, uint32_t columns) noexcept
     int64_t row_image_inline "row_image"(const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
                                          uint8_t **, row_key_t *, const row_key_t *, int *) noexcept
     int64_t row_image_partial_inline "row_image_partial"(
@@ -225,7 +233,8 @@ cdef int plan_decimal(RowPlan rows, column_plan_t *c, int precision, int scale, 
     c.lead, c.groups, c.fraction_groups, c.tail = whole % 9, whole // 9, scale // 9, scale % 9
     group_bytes = (0, 1, 1, 2, 2, 3, 3, 4, 4)
     c.prefix = group_bytes[c.lead] + 4 * (c.groups + c.fraction_groups) + group_bytes[c.tail]
-    c.op = ROW_OP_DECIMAL_SHORT if c.groups < 2 and not c.fraction_groups else ROW_OP_DECIMAL
+    c.width = group_bytes[c.lead] + 4 * c.groups
+    c.op = ROW_OP_DECIMAL_SHORT if c.groups < 2 and c.width and not c.fraction_groups else ROW_OP_DECIMAL
     c.bound = precision + 8
 
 
@@ -322,9 +331,11 @@ cdef class RowPlan:
         self.table_map = table_map
         self.columns = len(columns)
         self._kept = []
-        self.plan = <row_plan_t *>calloc(1, sizeof(plan_fields_t) + (self.columns + 1) * sizeof(column_plan_t))
+        cdef size_t memos = sizeof(plan_fields_t) + (self.columns + 1) * sizeof(column_plan_t)
+        self.plan = <row_plan_t *>calloc(1, memos + shown * sizeof(minute_memo_t))
         if self.plan == NULL:
             raise MemoryError
+        cdef minute_memo_t *memo = <minute_memo_t *>(<uint8_t *>self.plan + memos)
         cdef plan_fields_t *plan = <plan_fields_t *>self.plan
         cdef column_plan_t *c
         cdef bytes head = msgpack.Packer().pack_array_header(shown)
@@ -340,10 +351,14 @@ cdef class RowPlan:
         for i in range(shown):
             c = &plan.column[i]
             plan_column(self, c, columns[i], schema.columns[i])
+            c.memo = &memo[i]
+            c.memo.minute = MINUTE_NONE
             plan.fixed_bound += c.bound
             plan.factor = max(plan.factor, c.factor)
         for i in range(<int>plan.key_columns):
             plan.column[<int>schema.primary_key[i]].key = i + 1
+        bind_steps(plan.column, shown)
+        plan.null_bits = <uint64_t>-1 >> (64 - self.columns) if 0 < self.columns <= 64 else 0
 
     def __dealloc__(self):
         free(self.plan)
@@ -380,6 +395,8 @@ cdef class RowPlan:
         cdef int bad_column = -1
         cdef bint takes_hashes = hashes is not None
         pieces = []
+        if all_set(bits, self.columns):
+            bits = NULL
         if any(column.type in COMPRESSED for column in self.table_map.columns):
             inflated = 2 * MOST_INFLATED * (end - at)
         capacity = row_bound(self.plan, end - at) + 2 * (end - at) + inflated

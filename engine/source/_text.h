@@ -235,10 +235,10 @@ static __attribute__((noinline)) uint8_t *put_converted(const column_plan_t *c, 
 
 /* Where the string behind a length of `prefix` bytes begins; *n is its length. */
 HOT const uint8_t *string_at(unsigned prefix, const uint8_t *at, const uint8_t *end, uint64_t *n) {
-    if (end - at < (ptrdiff_t)prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < (ptrdiff_t)prefix)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     *n = prefix == 1 ? at[0] : prefix == 2 ? load_u16(at) : load_le(at, prefix);
     at += prefix;
-    if ((uint64_t)(end - at) < *n) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY((uint64_t)(end - at) < *n)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     return at;
 }
 
@@ -246,13 +246,13 @@ HOT const uint8_t *string_at(unsigned prefix, const uint8_t *at, const uint8_t *
 HOT const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(1, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     uint8_t *o = *out;
     unsigned wide = n > 31;
     o[0] = (uint8_t)(wide ? 0xd9 : 0xa0 | n);
     o[1] = (uint8_t)n;
     uint8_t *text = o + 1 + wide;
-    if (__builtin_expect(copy_ascii(text, at, n, end) != 0, 0)) *out = put_converted(c, at, n, o);
+    if (UNLIKELY(copy_ascii(text, at, n, end) != 0)) *out = put_converted(c, at, n, o);
     else *out = text + n;
     return at + n;
 }
@@ -260,7 +260,7 @@ HOT const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, c
 HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     uint8_t *text = *out;
     if (__builtin_expect(n < 256, 1)) { /* as above, without a branch */
         unsigned wide = n > 31;
@@ -270,7 +270,7 @@ HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const u
     } else {
         text = put_str_head(text, n);
     }
-    if (__builtin_expect(copy_ascii(text, at, n, end) != 0, 0)) *out = put_converted(c, at, n, *out);
+    if (UNLIKELY(copy_ascii(text, at, n, end) != 0)) *out = put_converted(c, at, n, *out);
     else *out = text + n;
     return at + n;
 }
@@ -280,7 +280,7 @@ static inline const uint8_t *value_text_foreign(const column_plan_t *c, const ui
                                                 uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     *out = put_converted(c, at, n, *out);
     return at + n;
 }
@@ -288,7 +288,7 @@ static inline const uint8_t *value_text_foreign(const column_plan_t *c, const ui
 static inline const uint8_t *value_bytes(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     uint8_t *o = put_bin_head(*out, n);
     copy_bytes(o, at, n, end);
     *out = o + n;
@@ -299,8 +299,8 @@ static inline const uint8_t *value_bytes(const column_plan_t *c, const uint8_t *
 static inline const uint8_t *value_binary(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
-    if (n > c->width) return ROW_FAIL(ROW_ERROR_LENGTH);
+    if (UNLIKELY(ROW_FAILED(at))) return at;
+    if (UNLIKELY(n > c->width)) return ROW_FAIL(ROW_ERROR_LENGTH);
     uint8_t *o = put_bin_head(*out, c->width);
     memcpy(o, at, n);
     memset(o + n, 0, c->width - n);
@@ -311,7 +311,7 @@ static inline const uint8_t *value_binary(const column_plan_t *c, const uint8_t 
 /* ---- labels ---- */
 
 HOT const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8_t *next, uint8_t **out) {
-    if (index > c->count) return ROW_FAIL(ROW_ERROR_LABEL);
+    if (UNLIKELY(index > c->count)) return ROW_FAIL(ROW_ERROR_LABEL);
     const uint8_t *label = c->labels + c->label_at[index];
     uint32_t n = c->label_at[index + 1] - c->label_at[index];
     memcpy(*out, label, 16); /* the labels end with as much slack */
@@ -321,19 +321,19 @@ HOT const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8
 }
 
 HOT const uint8_t *value_enum1(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (end - at < 1) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 1)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     return put_label(c, at[0], at + 1, out);
 }
 
 static inline const uint8_t *value_enum2(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (end - at < 2) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 2)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     return put_label(c, load_u16(at), at + 2, out);
 }
 
 static inline const uint8_t *value_set(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < c->prefix)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint64_t set = load_le(at, c->prefix), length = 0;
-    if (c->count < 64 && set >> c->count) return ROW_FAIL(ROW_ERROR_LABEL);
+    if (UNLIKELY(c->count < 64 && set >> c->count)) return ROW_FAIL(ROW_ERROR_LABEL);
     while (set && c->label_at[__builtin_ctzll(set)] == c->label_at[__builtin_ctzll(set) + 1])
         set &= set - 1; /* as SELECT shows it: no comma follows an empty label that nothing stands before */
     for (uint64_t bits = set; bits; bits &= bits - 1) {
@@ -362,7 +362,7 @@ static const uint8_t *value_compressed(const column_plan_t *c, const uint8_t *at
     uint64_t n, length = 0, room = (uint64_t)(limit - *out), factor = c->convert && c->convert != convert_utf8 ? 3 : 1;
     uint8_t *o = *out;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     const uint8_t *next = at + n;
     if (n == 0) {
         *o = 0xa0;
@@ -371,22 +371,22 @@ static const uint8_t *value_compressed(const column_plan_t *c, const uint8_t *at
     }
     unsigned bytes = at[0] & 7, raw = at[0] >> 3 & 1, algorithm = at[0] >> 4;
     if (algorithm == 0) {
-        if (limit < o || room < factor * n) return ROW_FAIL(ROW_ERROR_ROOM);
+        if (UNLIKELY(limit < o || room < factor * n)) return ROW_FAIL(ROW_ERROR_ROOM);
         *out = c->convert ? put_converted(c, at + 1, n - 1, o) : put_bin(o, at + 1, n - 1);
         return next;
     }
-    if (algorithm != ZLIB || bytes < 1 || bytes > 4 || n < 1 + bytes) return ROW_FAIL(ROW_ERROR_CODEC);
+    if (UNLIKELY(algorithm != ZLIB || bytes < 1 || bytes > 4 || n < 1 + bytes)) return ROW_FAIL(ROW_ERROR_CODEC);
     length = load_be(at + 1, bytes);
     at += 1 + bytes;
-    if (length > (uint64_t)(next - at) * INFLATE_MOST) return ROW_FAIL(ROW_ERROR_CODEC);
-    if (limit < o || room < (factor + 1) * length) return ROW_FAIL(ROW_ERROR_ROOM);
+    if (UNLIKELY(length > (uint64_t)(next - at) * INFLATE_MOST)) return ROW_FAIL(ROW_ERROR_CODEC);
+    if (UNLIKELY(limit < o || room < (factor + 1) * length)) return ROW_FAIL(ROW_ERROR_ROOM);
     if (c->convert) { /* inflated behind where the text will stand */
         uint8_t *plain = o + 5 + factor * length;
-        if (!c->inflate(at, (size_t)(next - at), plain, length, (int)raw)) return ROW_FAIL(ROW_ERROR_CODEC);
+        if (UNLIKELY(!c->inflate(at, (size_t)(next - at), plain, length, (int)raw))) return ROW_FAIL(ROW_ERROR_CODEC);
         *out = put_converted(c, plain, length, o);
     } else {
         o = put_bin_head(o, length);
-        if (!c->inflate(at, (size_t)(next - at), o, length, (int)raw)) return ROW_FAIL(ROW_ERROR_CODEC);
+        if (UNLIKELY(!c->inflate(at, (size_t)(next - at), o, length, (int)raw))) return ROW_FAIL(ROW_ERROR_CODEC);
         *out = o + length;
     }
     return next;
@@ -397,10 +397,10 @@ static const uint8_t *value_compressed(const column_plan_t *c, const uint8_t *at
 static inline const uint8_t *value_json(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
+    if (UNLIKELY(ROW_FAILED(at))) return at;
     uint64_t most = c->factor * n + 32, head = most < 32 ? 1 : most < 256 ? 2 : most < 65536 ? 3 : 5;
     uint8_t *text = *out + head, *text_end = c->json(at, n, text, text + most);
-    if (text_end == NULL) return ROW_FAIL(ROW_ERROR_JSON);
+    if (UNLIKELY(text_end == NULL)) return ROW_FAIL(ROW_ERROR_JSON);
     uint64_t length = (uint64_t)(text_end - text);
     uint8_t *place = put_str_head(*out, length);
     if (place != text) memmove(place, text, length);
@@ -411,8 +411,8 @@ static inline const uint8_t *value_json(const column_plan_t *c, const uint8_t *a
 static inline const uint8_t *value_vector(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
-    if (ROW_FAILED(at)) return at;
-    if (n % 4) return ROW_FAIL(ROW_ERROR_LENGTH);
+    if (UNLIKELY(ROW_FAILED(at))) return at;
+    if (UNLIKELY(n % 4)) return ROW_FAIL(ROW_ERROR_LENGTH);
     uint64_t floats = n / 4;
     uint8_t *o = *out;
     if (floats < 16) { *o++ = (uint8_t)(0x90 | floats); }

@@ -59,9 +59,9 @@ HOT uint32_t load_fraction(const uint8_t *end, unsigned digits) {
 
 static inline const uint8_t *value_date(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     (void)c;
-    if (end - at < 3) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 3)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint32_t v = load_u24(at);
-    if (v >> 9 > 9999) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (UNLIKELY(v >> 9 > 9999)) return ROW_FAIL(ROW_ERROR_VALUE);
     uint8_t *o = *out;
     o[0] = 0xa0 | 10;
     put_date(o + 1, v >> 9, v >> 5 & 15, v & 31);
@@ -73,27 +73,44 @@ static inline const uint8_t *value_date(const column_plan_t *c, const uint8_t *a
 HOT uint8_t *datetime_text(uint8_t *o, uint64_t packed) {
     uint64_t day_and_above = packed >> 17;
     uint32_t clock = packed & 0x1ffff, months = (uint32_t)(day_and_above >> 5), year = months / 13;
-    if (day_and_above >> 5 > 9999 * 13 + 12) return NULL;
+    if (UNLIKELY(day_and_above >> 5 > 9999 * 13 + 12)) return NULL;
     put_date(o, year, months - 13 * year, day_and_above & 31);
     o[10] = ' ';
     put_clock(o + 11, clock >> 12, clock >> 6 & 63, clock & 63);
     return o + 19;
 }
 
+/* The head and text of a DATETIME or TIMESTAMP whose minute the memo holds. */
+HOT uint8_t *put_in_minute(uint8_t *o, const minute_memo_t *memo, unsigned second, uint32_t microseconds, unsigned digits) {
+    memcpy(o + 1, memo->text, sizeof memo->text);
+    o[17] = ':';
+    put_pair(o + 18, second);
+    uint8_t *end = put_fraction(o + 20, microseconds, digits);
+    o[0] = (uint8_t)(0xa0 | (end - o - 1));
+    return end;
+}
+
+/* 0: not a date, and the memo is as it was. */
+static __attribute__((noinline)) int memo_datetime(minute_memo_t *memo, uint64_t packed) {
+    uint8_t text[24];
+    if (datetime_text(text, packed) == NULL) return 0;
+    memcpy(memo->text, text, sizeof memo->text);
+    memo->minute = packed >> 6;
+    return 1;
+}
+
 HOT const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 5 + FRACTION_BYTES[digits];
-    if (end - at < (ptrdiff_t)bytes) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint64_t packed = ((uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]) - 0x8000000000ULL;
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint64_t packed = ((uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]) - 0x8000000000ULL, minute = packed >> 6;
     uint32_t microseconds = load_fraction(at + bytes, digits);
-    uint8_t *o = *out, *text_end = datetime_text(o + 1, packed);
-    if (text_end == NULL || microseconds > 999999) return ROW_FAIL(ROW_ERROR_VALUE);
-    text_end = put_fraction(text_end, microseconds, digits);
-    o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
-    *out = text_end;
+    if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (minute != c->memo->minute && UNLIKELY(!memo_datetime(c->memo, packed))) return ROW_FAIL(ROW_ERROR_VALUE);
+    *out = put_in_minute(*out, c->memo, packed & 63, microseconds, digits);
     return at + bytes;
 }
 
-HOT uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t microseconds, unsigned digits) {
+static inline uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t microseconds, unsigned digits) {
     uint8_t *text = o + 1, *text_end;
     if (seconds == 0 && microseconds == 0) {
         memcpy(text, "0000-00-00 00:00:00", 19);
@@ -108,12 +125,20 @@ HOT uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t microseconds, 
     return text_end;
 }
 
+static __attribute__((noinline)) void memo_timestamp(minute_memo_t *memo, uint32_t seconds, uint32_t microseconds) {
+    uint8_t text[32];
+    put_timestamp(text, seconds, microseconds, 0);
+    memcpy(memo->text, text + 1, sizeof memo->text);
+    memo->minute = seconds == 0 ? MINUTE_NONE : seconds / 60; /* 0 is no moment: 0000-00-00, unless it has a fraction */
+}
+
 HOT const uint8_t *value_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 4 + FRACTION_BYTES[digits];
-    if (end - at < (ptrdiff_t)bytes) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits);
-    if (microseconds > 999999) return ROW_FAIL(ROW_ERROR_VALUE);
-    *out = put_timestamp(*out, seconds, microseconds, digits);
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits), minute = seconds / 60;
+    if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (minute != c->memo->minute || UNLIKELY(seconds == 0)) memo_timestamp(c->memo, seconds, microseconds);
+    *out = put_in_minute(*out, c->memo, seconds - 60 * minute, microseconds, digits);
     return at + bytes;
 }
 
@@ -130,7 +155,7 @@ static inline uint8_t *time_text(uint8_t *o, int negative, uint32_t hour, uint32
 
 static inline const uint8_t *value_time(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, fraction_bytes = FRACTION_BYTES[digits], bytes = 3 + fraction_bytes;
-    if (end - at < (ptrdiff_t)bytes) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     /* time and fraction are one number: in a negative one the borrow goes through both */
     int64_t packed = (int64_t)load_be(at, bytes) - ((int64_t)0x800000 << (8 * fraction_bytes));
     int negative = packed < 0;
@@ -138,7 +163,7 @@ static inline const uint8_t *value_time(const column_plan_t *c, const uint8_t *a
     uint32_t clock = (uint32_t)(size >> (8 * fraction_bytes));
     uint32_t microseconds = (uint32_t)(size & ((1ULL << (8 * fraction_bytes)) - 1)) * FRACTION_UNIT_US[digits];
     uint8_t *o = *out, *text_end = time_text(o + 1, negative, clock >> 12, clock >> 6 & 63, clock & 63);
-    if (text_end == NULL || microseconds > 999999) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (UNLIKELY(text_end == NULL || microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
     text_end = put_fraction(text_end, microseconds, digits);
     o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
     *out = text_end;
@@ -150,10 +175,10 @@ static inline const uint8_t *value_time(const column_plan_t *c, const uint8_t *a
 static inline const uint8_t *value_old_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
                                                 uint8_t **out) {
     (void)c;
-    if (end - at < 8) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 8)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint64_t v = load_u64(at), date = v / 1000000;
     uint32_t clock = (uint32_t)(v % 1000000);
-    if (date > 99999999) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (UNLIKELY(date > 99999999)) return ROW_FAIL(ROW_ERROR_VALUE);
     uint8_t *o = *out;
     o[0] = 0xa0 | 19;
     put_date(o + 1, (unsigned)(date / 10000), (unsigned)(date / 100 % 100), (unsigned)(date % 100));
@@ -166,18 +191,18 @@ static inline const uint8_t *value_old_datetime(const column_plan_t *c, const ui
 static inline const uint8_t *value_old_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
                                                  uint8_t **out) {
     (void)c;
-    if (end - at < 4) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 4)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     *out = put_timestamp(*out, load_u32(at), 0, 0);
     return at + 4;
 }
 
 static inline const uint8_t *value_old_time(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     (void)c;
-    if (end - at < 3) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 3)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     int32_t v = (int32_t)(load_u24(at) << 8) >> 8;
     uint32_t size = v < 0 ? (uint32_t)-v : (uint32_t)v;
     uint8_t *o = *out, *text_end = time_text(o + 1, v < 0, size / 10000, size / 100 % 100, size % 100);
-    if (text_end == NULL) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (UNLIKELY(text_end == NULL)) return ROW_FAIL(ROW_ERROR_VALUE);
     o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
     *out = text_end;
     return at + 3;

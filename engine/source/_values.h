@@ -36,7 +36,8 @@ enum {
 #define ROW_FAILED(at) ((uintptr_t)(at) >= (uintptr_t)(intptr_t)ROW_ERROR_LAST)
 #define ROW_CODE(at) ((int)(intptr_t)(at))
 
-#define HOT static inline __attribute__((always_inline)) /* part of row_image's loop, for its registers and its constants */
+#define UNLIKELY(condition) __builtin_expect(!!(condition), 0) /* keeps what only damaged bytes reach out of the hot code */
+#define HOT static inline __attribute__((always_inline)) /* part of its step, for its registers and its constants */
 #define ROW_SLACK 64 /* bytes behind the bound that may be written to and then overwritten */
 
 typedef struct column_plan column_plan_t;
@@ -50,12 +51,34 @@ typedef int64_t (*json_patch_t)(const uint8_t *text, uint64_t text_bytes, const 
 /* Unpacks n bytes of a zlib or (raw) deflate stream that holds exactly out_bytes; 0: it doesn't. */
 typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 
+/* The last minute that a column held, as text: rows of one moment mostly have it in common. */
+typedef struct {
+    uint64_t minute;  /* in the column's own unit; MINUTE_NONE: nothing yet */
+    uint8_t text[16]; /* `2026-01-01 00:00` */
+} minute_memo_t;
+#define MINUTE_NONE UINT64_MAX
+
+/* Where the image is being read; what all steps share and few touch. */
+typedef struct {
+    const uint8_t *nulls;  /* the image's NULL bits */
+    uint8_t *limit;        /* of the room that COMPRESSED columns may use */
+    row_key_t *key;
+    uint8_t *out;          /* where the last step left off */
+    const column_plan_t *failed;
+} row_walk_t;
+
+/* Reads one column of an image that holds them all, and goes on with the next one; see _steps.h. */
+typedef const uint8_t *(*row_step_t)(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t *o, row_walk_t *walk);
+
 struct column_plan {
-    uint8_t op;           /* what the switch of row_image knows */
+    row_step_t step[2];   /* where no column is NULL, and where some are */
+    uint8_t op;           /* which of ROW_OPS */
     uint8_t prefix;       /* bytes of the length in front; or bytes of a number */
     uint8_t fraction;     /* digits behind the dot of a temporal type */
     uint8_t key;          /* 1 + place in the primary key; 0: not part of it */
-    uint32_t width;       /* BINARY(n): n; strings: most bytes that the column can hold */
+    uint8_t null_bit;     /* its bit among the NULL bits of a whole image, in byte */
+    uint16_t null_byte;
+    uint32_t width;       /* BINARY(n): n; short DECIMAL: bytes before the dot */
     uint16_t count;       /* of labels */
     /* DECIMAL: digits in the leading group, whole groups before the dot, whole groups behind it, digits in the last group */
     uint8_t lead, groups, fraction_groups, tail;
@@ -67,6 +90,7 @@ struct column_plan {
     json_convert_t json;
     json_patch_t patch;
     inflate_t inflate;             /* of COMPRESSED columns */
+    minute_memo_t *memo;           /* of DATETIME and TIMESTAMP */
     uint64_t bound;                /* msgpack bytes, beyond `factor` for each source byte */
     uint32_t factor;
 };
@@ -163,16 +187,30 @@ HOT uint64_t eight_digits(uint32_t v) {
 }
 #define EIGHT_ZEROS 0x3030303030303030ULL
 
-/* Digits without leading zeros, at least one. Stores up to 7 bytes more. */
-HOT uint8_t *put_eight(uint8_t *o, uint32_t v) {
-    uint64_t digits = eight_digits(v);
-    unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 56) >> 3;
-    store_u64(o, (digits | EIGHT_ZEROS) >> (8 * zeros));
-    return o + 8 - zeros;
+/* How many decimal digits v < 10^8 has, 1 for 0: a number's highest bit leaves two answers, the addition carries into bit 32
+ * where it is the larger one. Found before the digits are, so that what follows need not wait for them. Lemire, "Computing
+ * the number of digits of an integer even faster" (2021). */
+HOT unsigned digit_count(uint32_t v) {
+#define DIGITS(n, power) (((uint64_t)(n) << 32) - (power))
+    static const uint64_t CARRY[27] = {
+        DIGITS(1, 0),       DIGITS(1, 0),       DIGITS(1, 0),       DIGITS(2, 10),      DIGITS(2, 0),       DIGITS(2, 0),
+        DIGITS(3, 100),     DIGITS(3, 0),       DIGITS(3, 0),       DIGITS(4, 1000),    DIGITS(4, 0),       DIGITS(4, 0),
+        DIGITS(4, 0),       DIGITS(5, 10000),   DIGITS(5, 0),       DIGITS(5, 0),       DIGITS(6, 100000),  DIGITS(6, 0),
+        DIGITS(6, 0),       DIGITS(7, 1000000), DIGITS(7, 0),       DIGITS(7, 0),       DIGITS(7, 0),       DIGITS(8, 10000000),
+        DIGITS(8, 0),       DIGITS(8, 0),       DIGITS(8, 0),
+    };
+#undef DIGITS
+    return (unsigned)((v + CARRY[31 - __builtin_clz(v | 1)]) >> 32);
 }
 
-HOT uint8_t *put_decimal(uint8_t *o, uint64_t v) {
-    if (v < 100000000) return put_eight(o, (uint32_t)v);
+/* Digits without leading zeros, at least one. Stores up to 7 bytes more. */
+HOT uint8_t *put_eight(uint8_t *o, uint32_t v) {
+    unsigned digits = digit_count(v);
+    store_u64(o, (eight_digits(v) | EIGHT_ZEROS) >> (64 - 8 * digits));
+    return o + digits;
+}
+
+static __attribute__((noinline)) uint8_t *put_long_decimal(uint8_t *o, uint64_t v) {
     uint64_t high = v / 100000000;
     if (high < 100000000) {
         o = put_eight(o, (uint32_t)high);
@@ -185,12 +223,16 @@ HOT uint8_t *put_decimal(uint8_t *o, uint64_t v) {
     return o + 8;
 }
 
+HOT uint8_t *put_decimal(uint8_t *o, uint64_t v) {
+    return __builtin_expect(v < 100000000, 1) ? put_eight(o, (uint32_t)v) : put_long_decimal(o, v);
+}
+
 /* ---- integers ---- */
 
 #define VALUE_INTEGER(NAME, BYTES, PUT, EXPRESSION)                                                                     \
     HOT const uint8_t *NAME(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {             \
         (void)c;                                                                                                        \
-        if (end - at < BYTES) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                                     \
+        if (UNLIKELY(end - at < BYTES)) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                           \
         *out = PUT(*out, EXPRESSION);                                                                                   \
         return at + BYTES;                                                                                              \
     }
@@ -208,14 +250,14 @@ VALUE_INTEGER(value_year, 1, put_uint, at[0] ? at[0] + 1900u : 0u)
 
 /* BIT(1..64): big-endian in `prefix` bytes. */
 static inline const uint8_t *value_bit(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < c->prefix)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     *out = put_uint(*out, load_be(at, c->prefix));
     return at + c->prefix;
 }
 
 static inline const uint8_t *value_float(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     (void)c;
-    if (end - at < 4) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 4)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint8_t *o = *out;
     o[0] = 0xca;
     store_u32(o + 1, __builtin_bswap32(load_u32(at)));
@@ -225,7 +267,7 @@ static inline const uint8_t *value_float(const column_plan_t *c, const uint8_t *
 
 static inline const uint8_t *value_double(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     (void)c;
-    if (end - at < 8) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < 8)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint8_t *o = *out;
     o[0] = 0xcb;
     store_u64(o + 1, __builtin_bswap64(load_u64(at)));
@@ -235,41 +277,36 @@ static inline const uint8_t *value_double(const column_plan_t *c, const uint8_t 
 
 /* ---- DECIMAL: nine digits in 4 bytes, shorter groups at both ends in fewer; first bit flipped, all bits if negative ---- */
 
-/* Less than 18 digits before the dot and 9 behind it: the text has at most 28 characters, its header 1 byte. */
+/* 1 to 17 digits before the dot, in `width` bytes, and less than 9 behind it: the text has at most 28 characters, its
+ * header 1 byte. */
 HOT const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint8_t place[16];
     const uint8_t *next = at + c->prefix;
-    if (__builtin_expect(end - at < 12, 0)) { /* four bytes are loaded for each of the three parts */
+    if (UNLIKELY(end - at < 12)) { /* eight bytes are loaded before the dot, and four behind it */
         if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
         memset(place, 0, sizeof place);
         memcpy(place, at, c->prefix);
         at = place;
     }
-    unsigned lead_bits = 8 * GROUP_BYTES[c->lead], tail_bits = 8 * GROUP_BYTES[c->tail];
-    uint32_t flip = at[0] & 0x80 ? 0 : UINT32_MAX, first = 0x80000000u;
-    uint64_t whole = 0;
-    if (lead_bits) {
-        whole = (uint32_t)(__builtin_bswap32(load_u32(at)) ^ first ^ flip) >> (32 - lead_bits);
-        if (whole >= POWERS[c->lead]) return ROW_FAIL(ROW_ERROR_VALUE);
-        at += lead_bits >> 3;
-        first = 0;
-    }
+    uint64_t whole = __builtin_bswap64(load_u64(at)) ^ 1ULL << 63, sign = (uint64_t)((int64_t)whole >> 63), lead;
+    whole = lead = (whole ^ sign) >> (64 - 8 * c->width);
     if (c->groups) {
-        uint32_t group = __builtin_bswap32(load_u32(at)) ^ first ^ flip;
-        if (group > 999999999) return ROW_FAIL(ROW_ERROR_VALUE);
-        whole = whole * 1000000000 + group;
-        at += 4;
-        first = 0;
+        uint32_t group = (uint32_t)whole;
+        lead = whole >> 32;
+        if (UNLIKELY(group > 999999999)) return ROW_FAIL(ROW_ERROR_VALUE);
+        whole = lead * 1000000000 + group;
     }
+    if (UNLIKELY(lead >= POWERS[c->lead])) return ROW_FAIL(ROW_ERROR_VALUE);
     uint8_t *text = *out + 1, *o = text;
     *o = '-';
-    o += flip & 1;
+    o += sign & 1;
     o = put_decimal(o, whole);
-    if (tail_bits) {
-        uint32_t tail = (uint32_t)(__builtin_bswap32(load_u32(at)) ^ first ^ flip) >> (32 - tail_bits);
-        if (tail >= POWERS[c->tail]) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (c->tail) {
+        uint32_t tail = (__builtin_bswap32(load_u32(at + c->width)) ^ (uint32_t)sign) >> (32 - 8 * GROUP_BYTES[c->tail]);
+        if (UNLIKELY(tail >= POWERS[c->tail])) return ROW_FAIL(ROW_ERROR_VALUE);
         *o++ = '.';
-        store_u64(o, (eight_digits(tail) | EIGHT_ZEROS) >> (64 - 8 * c->tail)); /* 1 to 8 digits */
+        if (__builtin_expect(c->tail == 2, 1)) put_pair(o, tail);
+        else store_u64(o, (eight_digits(tail) | EIGHT_ZEROS) >> (64 - 8 * c->tail));
         o += c->tail;
     }
     **out = (uint8_t)(0xa0 | (o - text));
@@ -297,7 +334,7 @@ static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned g
     }
     for (unsigned i = 0; i < groups; i++, p += 4) {
         uint64_t group = load_be(p, 4);
-        if (group > 999999999) return NULL;
+        if (UNLIKELY(group > 999999999)) return NULL;
         if (begun) { put_nine(o, (uint32_t)group); o += 9; }
         else if (group) { o = put_decimal(o, group); begun = 1; }
     }
@@ -306,7 +343,7 @@ static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned g
     *o++ = '.';
     for (unsigned i = 0; i < fraction_groups; i++, p += 4) {
         uint64_t group = load_be(p, 4);
-        if (group > 999999999) return NULL;
+        if (UNLIKELY(group > 999999999)) return NULL;
         put_nine(o, (uint32_t)group);
         o += 9;
     }
@@ -320,9 +357,9 @@ static inline uint8_t *decimal_text(const uint8_t *at, unsigned lead, unsigned g
 }
 
 static inline const uint8_t *value_decimal(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (end - at < c->prefix) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    if (UNLIKELY(end - at < c->prefix)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint8_t text[96], *text_end = decimal_text(at, c->lead, c->groups, c->fraction_groups, c->tail, text);
-    if (text_end == NULL) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (UNLIKELY(text_end == NULL)) return ROW_FAIL(ROW_ERROR_VALUE);
     uint8_t *o = put_str_head(*out, (uint64_t)(text_end - text));
     memcpy(o, text, (size_t)(text_end - text));
     *out = o + (text_end - text);

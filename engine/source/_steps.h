@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One step per column: reads its value and jumps to the next column's step, so that a row is a chain of jumps without a loop
+ * around it, and what all steps need stays in registers. The plan holds for each column the step of its kind.
+ *
+ *   row_image ─▶ step of column 0 ─▶ step of column 1 ─▶ … ─▶ step_end ─▶ back in row_image
+ *
+ * Each kind has four of them: in rows with and without NULLs, for columns of the primary key and others.
+ */
+#ifndef BINLOG_ENGINE_STEPS_H
+#define BINLOG_ENGINE_STEPS_H
+
+#include "_network.h"
+#include "_text.h"
+#include "_times.h"
+
+/* Every kind of column, with the function that reads it. */
+#define ROW_OPS(X)                                                                                                      \
+    X(TINY, value_tiny) X(TINY_UNSIGNED, value_tiny_unsigned) X(SHORT, value_short)                                     \
+    X(SHORT_UNSIGNED, value_short_unsigned) X(INT24, value_int24) X(INT24_UNSIGNED, value_int24_unsigned)               \
+    X(LONG, value_long) X(LONG_UNSIGNED, value_long_unsigned) X(LONGLONG, value_longlong)                               \
+    X(LONGLONG_UNSIGNED, value_longlong_unsigned) X(YEAR, value_year) X(BIT, value_bit) X(FLOAT, value_float)           \
+    X(DOUBLE, value_double) X(DECIMAL_SHORT, value_decimal_short) X(DECIMAL, value_decimal) X(DATE, value_date)         \
+    X(DATETIME, value_datetime) X(TIMESTAMP, value_timestamp) X(TIME, value_time) X(OLD_DATETIME, value_old_datetime)   \
+    X(OLD_TIMESTAMP, value_old_timestamp) X(OLD_TIME, value_old_time) X(TEXT_SHORT, value_text_short)                   \
+    X(TEXT, value_text) X(TEXT_FOREIGN, value_text_foreign) X(BYTES, value_bytes) X(BINARY, value_binary)               \
+    X(ENUM1, value_enum1) X(ENUM2, value_enum2) X(SET, value_set) X(JSON, value_json) X(VECTOR, value_vector)           \
+    X(UUID, value_uuid) X(INET4, value_inet4) X(INET6, value_inet6)
+
+enum {
+#define X(NAME, FUNCTION) ROW_OP_##NAME,
+    ROW_OPS(X)
+#undef X
+    ROW_OP_COMPRESSED, /* value_compressed, which needs to know the room */
+};
+
+#define ROW_STEP(NAME, CALL, NULLS, KEY)                                                                                \
+    static __attribute__((flatten)) const uint8_t *step_##NAME##_##NULLS##KEY(                                          \
+        const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t *o, row_walk_t *walk) {                  \
+        uint8_t *value_end = o;                                                                                         \
+        if (NULLS && (walk->nulls[c->null_byte] & c->null_bit)) {                                                       \
+            *value_end++ = 0xc0;                                                                                        \
+        } else {                                                                                                        \
+            at = CALL;                                                                                                  \
+            if (UNLIKELY(ROW_FAILED(at))) {                                                                             \
+                walk->failed = c;                                                                                       \
+                return at;                                                                                              \
+            }                                                                                                           \
+        }                                                                                                               \
+        if (KEY) {                                                                                                      \
+            walk->key->place[c->key][0] = o;                                                                            \
+            walk->key->place[c->key][1] = value_end;                                                                    \
+        }                                                                                                               \
+        return c[1].step[NULLS](c + 1, at, end, value_end, walk);                                                       \
+    }
+#define ROW_STEPS(NAME, CALL) \
+    ROW_STEP(NAME, CALL, 0, 0) ROW_STEP(NAME, CALL, 1, 0) ROW_STEP(NAME, CALL, 0, 1) ROW_STEP(NAME, CALL, 1, 1)
+
+#define X(NAME, FUNCTION) ROW_STEPS(NAME, FUNCTION(c, at, end, &value_end))
+ROW_OPS(X)
+#undef X
+ROW_STEPS(COMPRESSED, value_compressed(c, at, end, &value_end, walk->limit))
+
+static const uint8_t *step_end(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t *o, row_walk_t *walk) {
+    (void)c;
+    (void)end;
+    walk->out = o;
+    return at;
+}
+
+static const row_step_t STEPS[][2][2] = { /* by op, whether it is of the key, whether the row has NULLs */
+#define X(NAME, FUNCTION) {{step_##NAME##_00, step_##NAME##_10}, {step_##NAME##_01, step_##NAME##_11}},
+    ROW_OPS(X) X(COMPRESSED, )
+#undef X
+};
+
+/* Once the ops and the keys of all columns are known: their steps, and behind the last column the end. */
+static inline void bind_steps(column_plan_t *column, uint32_t columns) {
+    for (uint32_t i = 0; i < columns; i++) {
+        memcpy(column[i].step, STEPS[column[i].op][column[i].key != 0], sizeof column[i].step);
+        column[i].null_byte = (uint16_t)(i >> 3);
+        column[i].null_bit = (uint8_t)(1 << (i & 7));
+    }
+    column[columns].step[0] = column[columns].step[1] = step_end;
+}
+
+#endif
