@@ -1,4 +1,4 @@
-"""Meta: what must outlive a process. Acked positions per consumer, source numbers, table keys, schema histories."""
+"""Meta: what must outlive a process. Acked positions, source numbers, table keys, schema histories, GTID sets, file marks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from engine.position import Identity
 
 
 class SourceHistory(NamedTuple):
-    """What a source number stands for: one source and one base name of its binlog files."""
+    """What a source number stands for: one source, one base name of its binlog files, and the server that wrote them.
+
+    identity: of the server and of its turn in this source's history, as engine.source.server_identity writes it; "": not known.
+    """
 
     source: str
     binlog: str
+    identity: str = ""
 
 
 class Place(NamedTuple):
@@ -29,8 +33,12 @@ class Meta(Protocol):
     Numbers and keys are given out once and never again to anything else. Safe to use from several processes at a time.
     """
 
-    def source_number(self, source: str, binlog: str) -> int:
-        """The number of this history; a new one, from 1, when it is first asked for."""
+    def source_number(self, source: str, binlog: str, identity: str = "") -> int:
+        """The number of this history; a new one, from 1, when it is first asked for.
+
+        A history that was kept without an identity gets the first one it is asked for with. Without identity: the newest
+        number of this source and base name.
+        """
         ...
 
     def histories(self) -> dict[int, SourceHistory]: ...
@@ -59,6 +67,24 @@ class Meta(Protocol):
 
     def history(self, source: int) -> list[tuple[Identity, bytes]]:
         """The entries kept for this source number by position; those of one position in the order in which they were kept."""
+        ...
+
+    def keep_gtid_set(self, source: int, position: Identity, gtid_set: str) -> None:
+        """Keep which transactions were executed before `position` (event and row are 0): a set as the server prints it."""
+        ...
+
+    def gtid_sets(self, source: int) -> list[tuple[Identity, str]]:
+        """The sets kept for this source number, by position."""
+        ...
+
+    def keep_file_mark(self, source: int, file: int, mark: str) -> None:
+        """Keep what tells this binlog file from another one of the same name."""
+        ...
+
+    def file_marks(self, source: int) -> dict[int, str]: ...
+
+    def prune_marks(self, source: int, before: Identity) -> None:
+        """Forget GTID sets before this position and marks of the files before its file, but for the last set before it."""
         ...
 
     def close(self) -> None: ...

@@ -15,7 +15,7 @@ from engine.meta import Place, SourceHistory
 from engine.position import Identity
 
 APPLICATION_ID = 0x424C454E  # "BLEN" in the file's header, so that `file` and a careful open know it
-VERSION = 1
+VERSION = 2  # 1: source numbers without identity
 BUSY_S = 20.0  # how long to wait for another process's transaction; they take milliseconds
 MAX_SOURCE_NUMBER = 0xFFFF  # the widths of the record's fields
 MAX_TABLE_KEY = 0xFFFF_FFFF
@@ -23,7 +23,8 @@ MAX_TABLE_KEY = 0xFFFF_FFFF
 _ANEW = "start anew with another data_dir"
 _TABLES = """
 CREATE TABLE source_number (
-    number INTEGER PRIMARY KEY, source TEXT NOT NULL, binlog TEXT NOT NULL, UNIQUE (source, binlog)) STRICT;
+    number INTEGER PRIMARY KEY, source TEXT NOT NULL, binlog TEXT NOT NULL, identity TEXT NOT NULL,
+    UNIQUE (source, binlog, identity)) STRICT;
 CREATE TABLE table_key (key INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, packed_schema BLOB NOT NULL) STRICT;
 CREATE TABLE acked (
     destination TEXT NOT NULL, consumer TEXT NOT NULL, partition INTEGER NOT NULL, source INTEGER NOT NULL,
@@ -33,11 +34,28 @@ CREATE TABLE first_position (
     source INTEGER PRIMARY KEY,
     file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL) STRICT;
 """
+_FROM_1 = """
+ALTER TABLE source_number RENAME TO source_number_1;
+CREATE TABLE source_number (
+    number INTEGER PRIMARY KEY, source TEXT NOT NULL, binlog TEXT NOT NULL, identity TEXT NOT NULL,
+    UNIQUE (source, binlog, identity)) STRICT;
+INSERT INTO source_number SELECT number, source, binlog, '' FROM source_number_1;
+DROP TABLE source_number_1;
+"""
 # Made in files that were written before there was one, too.
 _HISTORY = """
 CREATE TABLE IF NOT EXISTS schema_history (
     number INTEGER PRIMARY KEY, source INTEGER NOT NULL,
     file INTEGER NOT NULL, start INTEGER NOT NULL, event INTEGER NOT NULL, row INTEGER NOT NULL, entry BLOB NOT NULL) STRICT
+"""
+_GTID_SETS = """
+CREATE TABLE IF NOT EXISTS gtid_set (
+    source INTEGER NOT NULL, file INTEGER NOT NULL, start INTEGER NOT NULL, gtid_set TEXT NOT NULL,
+    PRIMARY KEY (source, file, start)) STRICT, WITHOUT ROWID
+"""
+_FILE_MARKS = """
+CREATE TABLE IF NOT EXISTS file_mark (
+    source INTEGER NOT NULL, file INTEGER NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (source, file)) STRICT, WITHOUT ROWID
 """
 _ACK = """
 INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
@@ -71,15 +89,29 @@ class FileMeta:
                 self._db.close()
                 raise
 
-    def source_number(self, source: str, binlog: str) -> int:
-        found = "SELECT number FROM source_number WHERE source = ? AND binlog = ?"
-        insert = "INSERT INTO source_number (source, binlog) VALUES (?, ?)"
-        return self._number(found, (source, binlog), insert, (source, binlog), MAX_SOURCE_NUMBER, "source numbers")
+    def source_number(self, source: str, binlog: str, identity: str = "") -> int:
+        newest = "SELECT max(number) FROM source_number WHERE source = ? AND binlog = ?"
+        if not identity:
+            with self._errors_named():
+                (found,) = self._db.execute(newest, (source, binlog)).fetchone()
+            if found is not None:
+                return int(found)
+        else:
+            with self._errors_named(), self._to_the_disk(), self._transaction():
+                self._db.execute(
+                    "UPDATE source_number SET identity = ?3 WHERE source = ?1 AND binlog = ?2 AND identity = ''"
+                    " AND NOT EXISTS (SELECT 1 FROM source_number WHERE source = ?1 AND binlog = ?2 AND identity = ?3)",
+                    (source, binlog, identity),
+                )
+        wanted = (source, binlog, identity)
+        found = "SELECT number FROM source_number WHERE source = ? AND binlog = ? AND identity = ?"
+        insert = "INSERT INTO source_number (source, binlog, identity) VALUES (?, ?, ?)"
+        return self._number(found, wanted, insert, wanted, MAX_SOURCE_NUMBER, "source numbers")
 
     def histories(self) -> dict[int, SourceHistory]:
         with self._errors_named():
-            rows = self._db.execute("SELECT number, source, binlog FROM source_number ORDER BY number").fetchall()
-        return {number: SourceHistory(source, binlog) for number, source, binlog in rows}
+            rows = self._db.execute("SELECT number, source, binlog, identity FROM source_number ORDER BY number").fetchall()
+        return {number: SourceHistory(*history) for number, *history in rows}
 
     def table_key(self, packed_schema: bytes) -> int:
         digest = hashlib.sha256(packed_schema).digest()
@@ -134,6 +166,37 @@ class FileMeta:
             ).fetchall()
         return [(Identity(*row[:4]), row[4]) for row in rows]
 
+    def keep_gtid_set(self, source: int, position: Identity, gtid_set: str) -> None:
+        with self._errors_named(), self._transaction():
+            self._db.execute(
+                "INSERT OR REPLACE INTO gtid_set VALUES (?, ?, ?, ?)", (source, position.file, position.start, gtid_set)
+            )
+
+    def gtid_sets(self, source: int) -> list[tuple[Identity, str]]:
+        with self._errors_named():
+            rows = self._db.execute(
+                "SELECT file, start, gtid_set FROM gtid_set WHERE source = ? ORDER BY file, start", (source,)
+            ).fetchall()
+        return [(Identity(file, start, 0, 0), gtid_set) for file, start, gtid_set in rows]
+
+    def keep_file_mark(self, source: int, file: int, mark: str) -> None:
+        with self._errors_named(), self._to_the_disk(), self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO file_mark VALUES (?, ?, ?)", (source, file, mark))
+
+    def file_marks(self, source: int) -> dict[int, str]:
+        with self._errors_named():
+            return dict(self._db.execute("SELECT file, mark FROM file_mark WHERE source = ?", (source,)).fetchall())
+
+    def prune_marks(self, source: int, before: Identity) -> None:
+        earlier = "SELECT file, start FROM gtid_set WHERE source = ?1 AND (file, start) <= (?2, ?3)"
+        with self._errors_named(), self._transaction():
+            self._db.execute(
+                f"DELETE FROM gtid_set WHERE source = ?1 AND (file, start) IN ({earlier})"
+                f" AND (file, start) != ({earlier} ORDER BY file DESC, start DESC LIMIT 1)",
+                (source, before.file, before.start),
+            )
+            self._db.execute("DELETE FROM file_mark WHERE source = ? AND file < ?", (source, before.file))
+
     def close(self) -> None:
         """Closing twice is harmless."""
         with suppress(sqlite3.Error):  # everything is committed already; a failed checkpoint loses nothing
@@ -147,7 +210,7 @@ class FileMeta:
                 "this SQLite file is not meta of binlog-engine", file=self.path,
                 remedy="move it away, or name another data_dir",
             )  # fmt: skip
-        if not empty and version != VERSION:
+        if not empty and version not in (1, VERSION):
             raise MetaError(
                 "meta was written by another version of binlog-engine", file=self.path, found=version, known=VERSION,
                 remedy="run the version that wrote it, or move the file away and start anew",
@@ -162,9 +225,12 @@ class FileMeta:
                 "meta is damaged", file=self.path, error=" ".join(str(fault).split()),
                 remedy="restore it from a backup, or move it away and start anew",
             )  # fmt: skip
+        if not empty and version == 1:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
         with self._transaction():  # a file that can be read but not written is better known now than at the first ack
             self._db.execute(f"PRAGMA user_version = {VERSION}")
-            self._db.execute(_HISTORY)
+            for table in (_HISTORY, _GTID_SETS, _FILE_MARKS):
+                self._db.execute(table)
 
     def _number(
         self, find: str, wanted: tuple[object, ...], insert: str, values: tuple[object, ...], most: int, what: str

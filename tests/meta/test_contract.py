@@ -52,6 +52,46 @@ def test_a_history_keeps_its_number_and_no_other_gets_it(meta):
     }
 
 
+def test_histories_of_other_servers_have_other_numbers(meta):
+    assert meta.source_number("shop", "binlog", "one") == 1
+    assert meta.source_number("shop", "binlog", "two") == 2
+    assert meta.source_number("shop", "binlog", "one") == 1
+    assert meta.source_number("shop", "binlog") == 2, "the newest, where nobody says which"
+    assert meta.histories()[1] == SourceHistory("shop", "binlog", "one")
+
+
+def test_a_history_without_identity_gets_the_first_it_is_asked_for_with(meta):
+    assert meta.source_number("shop", "binlog") == 1
+    assert meta.source_number("shop", "binlog", "one") == 1
+    assert meta.source_number("shop", "binlog", "two") == 2
+    assert meta.histories() == {1: SourceHistory("shop", "binlog", "one"), 2: SourceHistory("shop", "binlog", "two")}
+
+
+def test_gtid_sets_come_back_by_position_and_the_last_before_the_pruned_place_stays(meta):
+    places = [Identity(1, 4, 0, 0), Identity(1, 5 << 32, 0, 0), Identity(2, 4, 0, 0), Identity(10, 4, 0, 0)]
+    for n in (2, 0, 3, 1):
+        meta.keep_gtid_set(1, places[n], f"0-1-{n}")
+    meta.keep_gtid_set(1, places[0], "0-1-0,1-1-1")
+    meta.keep_gtid_set(2, places[0], "another's")
+    assert meta.gtid_sets(1) == [(places[0], "0-1-0,1-1-1"), *((places[n], f"0-1-{n}") for n in (1, 2, 3))]
+    meta.prune_marks(1, Identity(2, 100, 3, 1))
+    assert [place for place, _ in meta.gtid_sets(1)] == places[2:]
+    meta.prune_marks(1, Identity(2, 100, 3, 1))
+    assert [place for place, _ in meta.gtid_sets(1)] == places[2:]
+    meta.prune_marks(1, Identity(1, 4, 0, 0))
+    assert len(meta.gtid_sets(1)) == 2
+    assert meta.gtid_sets(2) == [(places[0], "another's")]
+
+
+def test_file_marks_are_kept_by_number_until_they_are_pruned(meta):
+    for file in (9, 10, 999_999, 1_000_000):
+        meta.keep_file_mark(1, file, f"mark {file}")
+    meta.keep_file_mark(1, 10, "another")
+    meta.prune_marks(1, Identity(10, 4, 0, 0))
+    assert meta.file_marks(1) == {10: "another", 999_999: "mark 999999", 1_000_000: "mark 1000000"}
+    assert meta.file_marks(2) == {}
+
+
 def test_a_table_version_keeps_its_key_and_its_schema(meta):
     assert meta.table_key(b"one") == 1
     assert meta.table_key(b"two") == 2

@@ -30,7 +30,25 @@ def test_a_file_of_another_version_is_refused_by_number(path):
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    assert "found=99 known=1" in refusal(path)
+    assert "found=99 known=2" in refusal(path)
+
+
+def test_a_file_of_the_first_version_is_carried_over_with_all_it_holds(path):
+    FileMeta(path).close()
+    db = sqlite3.connect(path)
+    db.executescript("""
+        DROP TABLE source_number; DROP TABLE gtid_set; DROP TABLE file_mark;
+        CREATE TABLE source_number (
+            number INTEGER PRIMARY KEY, source TEXT NOT NULL, binlog TEXT NOT NULL, UNIQUE (source, binlog)) STRICT;
+        INSERT INTO source_number VALUES (1, 'shop', 'binlog'), (3, 'shop', 'mysql-bin');
+        PRAGMA user_version = 1;
+    """)
+    db.close()
+    meta = FileMeta(path)
+    assert meta.source_number("shop", "binlog", "one") == 1
+    assert meta.source_number("shop", "mysql-bin") == 3
+    assert meta.source_number("shop", "binlog", "two") == 4
+    meta.close()
 
 
 def test_a_foreign_database_is_refused_and_not_touched(path):
@@ -95,7 +113,7 @@ def test_an_empty_file_becomes_meta(path):
 def test_numbers_do_not_outgrow_the_record_field(path):
     meta = FileMeta(path)
     db = sqlite3.connect(path)
-    db.execute("INSERT INTO source_number VALUES (?, 'last', 'binlog')", (MAX_SOURCE_NUMBER,))
+    db.execute("INSERT INTO source_number VALUES (?, 'last', 'binlog', '')", (MAX_SOURCE_NUMBER,))
     db.commit()
     db.close()
     with pytest.raises(MetaError, match="no more source numbers"):
