@@ -76,6 +76,8 @@ cdef struct source_t:
     bint open
     bint in_change       # inside a fragmented change
     bint dirty           # changed since the last boundary
+    bint first_open      # its transaction was open before its first record that is handed out
+    uint64_t first_begin  # `begin` at that record
     uint64_t begin       # offset + 1 of the begin record of the open transaction, 0: before this scan
     uint64_t last        # offset + 1 of the last record that ends a change, 0: none
     # as of the last boundary
@@ -396,7 +398,10 @@ cdef class Scanner:
                     in_run = True
                 self.runs[self.n_runs - 1].end = now.end + length
                 was_unfinished = source.here and (source.open or source.in_change)
-                source.here = True
+                if not source.here:
+                    source.here = True
+                    source.first_open = source.open
+                    source.first_begin = source.begin
                 if kind == RECORD_BEGIN:
                     source.open = True
                     source.begin = now.end + 1
@@ -511,6 +516,21 @@ cdef class Scanner:
                 found[self.sources[i].number] = Identity(
                     record_u32(p + RECORD_FILE_AT), record_u64(p + RECORD_START_AT),
                     record_u32(p + RECORD_EVENT_AT), record_u32(p + RECORD_ROW_AT))
+        return found
+
+    def open_at_first(self):
+        """Source number → GTID or None of the transactions open before the first record of the batch that is handed out.
+
+        Not always open_before: a transaction's begin record may be among those that were acked before.
+        """
+        found = dict(self.open_before)
+        for i in range(self.n_sources):
+            if self.sources[i].here:
+                number = self.sources[i].number
+                begin = self.sources[i].first_begin
+                found.pop(number, None)
+                if self.sources[i].first_open:
+                    found[number] = self._gtid(begin - 1) if begin else self.open_before.get(number)
         return found
 
     def open_after(self):

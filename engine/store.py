@@ -41,6 +41,7 @@ class StoreBatch:
     time_us: int  # commit time of its last record
     tables: list[tuple[int, int]]  # (table key, number of the source where it stands first), each key once
     transactions: OpenTransactions  # open before its first record
+    open_before: OpenTransactions  # open at `start`, from where on records may be left out that were acked in an earlier life
     open_after: OpenTransactions
     positions: dict[int, Identity]  # source number → its last record here
 
@@ -162,7 +163,7 @@ class Cursor:
                 break
         if back is not None:
             self.reader.rollback(back.start)
-            self._open = back.transactions
+            self._open = back.open_before
             self._counters[ConsumerCounter.ROLLBACKS] += 1
 
     @property
@@ -215,7 +216,8 @@ class Cursor:
             open=scanner.open,
             time_us=scanner.time_us,
             tables=scanner.table_keys(),
-            transactions=self._open,
+            transactions=scanner.open_at_first(),
+            open_before=self._open,
             open_after=scanner.open_after(),
             positions=scanner.positions(),
         )

@@ -288,7 +288,9 @@ def test_an_ack_in_the_middle_of_a_transaction_is_gone_on_from_with_its_gtid(rin
     cursor = open_cursor(ring, {1: unpack_head(records[2]).identity})
     batch = cursor.next_batch(100, MIB)
     assert content(batch) == b"".join(records[3:])
-    assert batch.transactions == {}  # as of where the ring's ack is; its begin was passed over inside this batch
+    assert batch.transactions == {1: history.gtid}  # its begin was passed over inside this batch
+    cursor.rollback()
+    assert cursor.next_batch(100, MIB).transactions == {1: history.gtid}
     cursor.close()
 
 
