@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CODE    := engine tests bench demo examples setup.py
 
-.PHONY: build run test fuzz bench lint clean
+.PHONY: build run test fuzz fuzz-decoder bench lint clean
 
 build: $(VENV)/.built
 
@@ -23,6 +23,7 @@ run: build
 
 # Where a server can't be had (status 3) its tests are skipped, and counted as such; otherwise all must run.
 test: build
+	@$(BIN)/python -m tests.decoder_fuzz.sanitized
 	@$(BIN)/python -m tests.servers.install mariadb-next || true  # without it, its tests are skipped
 	@$(BIN)/python -m tests.servers.install mariadb mysql; status=$$?; \
 	case $$status in 0) require=1;; 3) require=0;; *) exit $$status;; esac; \
@@ -31,6 +32,10 @@ test: build
 # make fuzz [SECONDS=60] [SEED=1]: random schemas, values and transactions on real servers, for so long
 fuzz: build
 	@$(BIN)/python -m tests.fidelity.fuzz $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED))
+
+# make fuzz-decoder [EVENTS=100000] [SEED=1]: damaged binlogs through a decoder under AddressSanitizer and UBSan
+fuzz-decoder: build
+	@$(BIN)/python -m tests.decoder_fuzz $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED))
 
 bench: build
 	@$(BIN)/python -m tests.servers.install mariadb mysql || test $$? -eq 3

@@ -1,4 +1,9 @@
-"""Builds the extensions. BINLOG_ENGINE_PROFILE picks how: release (default) or debug (-O0, assertions, bounds checks)."""
+"""Builds the extensions. BINLOG_ENGINE_PROFILE picks how:
+
+release   the default
+debug     -O0, assertions, bounds checks
+sanitize  the decoder under gcc's AddressSanitizer and UBSan, for tests/decoder_fuzz; made with --build-lib, beside the others
+"""
 
 import os
 from pathlib import Path
@@ -7,9 +12,16 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 PROFILE = os.environ.get("BINLOG_ENGINE_PROFILE", "release")
-PROFILES = {
+SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=undefined"]
+PROFILES: dict[str, dict] = {
     "release": {"cflags": ["-O3", "-fno-plt", "-fno-strict-aliasing"], "directives": {}},
     "debug": {"cflags": ["-O0", "-g", "-UNDEBUG", "-fno-strict-aliasing"], "directives": {"boundscheck": True}},
+    "sanitize": {
+        "cflags": ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fno-wrapv", *SANITIZERS],
+        "ldflags": SANITIZERS,
+        "directives": {},
+        "only": ("engine/_mapping.pyx", "engine/_ring.pyx", "engine/source/*.pyx"),
+    },
 }
 if PROFILE not in PROFILES:
     raise SystemExit(f"BINLOG_ENGINE_PROFILE={PROFILE}: choose one of {', '.join(PROFILES)}")
@@ -34,8 +46,10 @@ extensions = [
         depends=[str(header) for header in Path("engine").rglob("*.h")],
         define_macros=[("BINLOG_ENGINE_PROFILE", f'"{PROFILE}"')],
         extra_compile_args=["-std=gnu11", "-Wall", "-Wno-unused-function", *PROFILES[PROFILE]["cflags"]],
+        extra_link_args=PROFILES[PROFILE].get("ldflags", []),
     )
     for path in sorted(Path("engine").rglob("*.pyx"))
+    if any(path.match(pattern) for pattern in PROFILES[PROFILE].get("only", ("*.pyx",)))
 ]
 
 setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES))

@@ -78,7 +78,7 @@ static inline int decoder_table_map(decoder_t *d) {
 }
 
 /* One row to `to`, which has room for `row_most`. Returns the end of the record, NULL: it can't be decoded. */
-static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8_t *to) {
+static inline uint8_t *decoder_put_row_inside(decoder_t *d, const uint8_t *event, uint8_t *to) {
     rows_t *rows = &d->rows;
     const uint8_t *src = event + rows->at, *end = event + rows->end;
     row_key_t key, other_key;
@@ -121,6 +121,14 @@ static inline uint64_t decoder_row_most(const rows_t *rows) {
     return RECORD_HEAD_BYTES + 1 + (rows->bound + rows->inflated) * (rows->kind == RECORD_UPDATE ? 2 : 1);
 }
 
+static inline uint8_t *decoder_put_row(decoder_t *d, const uint8_t *event, uint8_t *to, uint64_t most) {
+    const int in_scratch = to == d->out.scratch;
+    decoder_guard_room(d, to + most, in_scratch, 1);
+    uint8_t *end = decoder_put_row_inside(d, event, to);
+    decoder_guard_room(d, to + most, in_scratch, 0);
+    return end;
+}
+
 /* A row whose compressed columns found no room: twice as much for the next try. 0: that was not the matter, or it's too much. */
 static inline int decoder_grow_row(decoder_t *d) {
     rows_t *rows = &d->rows;
@@ -157,7 +165,7 @@ static inline int decoder_write_rows(decoder_t *d) {
         }
         uint8_t *to = deliver && !d->resume_fragments ? output_room(out, most) : NULL, *end;
         if (to) { /* straight into the ring */
-            if (!(end = decoder_put_row(d, event, to))) {
+            if (!(end = decoder_put_row(d, event, to, most))) {
                 if (!decoder_grow_row(d)) return DECODER_FAULT;
                 most = decoder_row_most(rows);
                 continue;
@@ -171,7 +179,7 @@ static inline int decoder_write_rows(decoder_t *d) {
         }
         marked = 0;
         if (!(to = output_scratch(out, most))) return decoder_failed(d, FAULT_MEMORY, (int64_t)most);
-        if (!(end = decoder_put_row(d, event, to))) {
+        if (!(end = decoder_put_row(d, event, to, most))) {
             if (!decoder_grow_row(d)) return DECODER_FAULT;
             most = decoder_row_most(rows);
             continue;
@@ -285,7 +293,10 @@ static inline int decoder_run(decoder_t *d, uint64_t budget) {
             code = DECODER_BUDGET;
         } else if (d->have_event || (code = decoder_next_event(d)) == DECODER_OK) {
             spent += d->current->event_bytes;
-            if ((code = decoder_apply(d)) == DECODER_OK) decoder_finish_event(d);
+            decoder_guard_event(d, 1);
+            code = decoder_apply(d);
+            decoder_guard_event(d, 0);
+            if (code == DECODER_OK) decoder_finish_event(d);
         }
     }
     if (code == DECODER_FULL) output_count(&d->out, COUNTER_RING_FULL, 1);

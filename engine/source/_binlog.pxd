@@ -29,6 +29,7 @@ cdef extern from "_events.h" nogil:
 
     uint32_t le32(const uint8_t *p) noexcept
     uint64_t le48(const uint8_t *p) noexcept
+    int input_claimed_type(const input_t *input) noexcept
     void input_clear(input_t *input) noexcept
     void input_free(input_t *input) noexcept
     int input_reserve(input_t *input, size_t least) noexcept
@@ -124,12 +125,10 @@ cdef extern from "_apply.h" nogil:
         DECODER_ERROR_PACKET
         DECODER_PAYLOAD
         DECODER_FAULT
+        FAULT_PACKET
         FAULT_COLUMNS
         FAULT_ROW
         FAULT_ROW_EMPTY
-        FAULT_CHECKSUM
-        FAULT_POSITION
-        FAULT_SHORT
 
     ctypedef int64_t (*row_image_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *, uint8_t **,
                                     row_key_t *, const row_key_t *, int *) noexcept

@@ -206,6 +206,12 @@ cdef class Decoder:
         """Bytes of an event that has not come in wholly."""
         return self.d.input.end - self.d.input.begin
 
+    @property
+    def unread_event(self):
+        """That event's type, as its header claims; None where not even that has come in."""
+        cdef int type = input_claimed_type(&self.d.input)
+        return None if type < 0 else events.type_name(type)
+
     # ---- bytes in, records out -----------------------------------------------------------------------------------
 
     def recv(self, int fd):
@@ -495,7 +501,7 @@ cdef class Decoder:
                 if 0 <= self.d.fault_column < known.plan.columns:
                     facts["column"] = known.plan.schema.columns[self.d.fault_column].name
                 return self._error(row_error_text(self.d.fault_detail), remedy=events.DAMAGED, **facts)
-        if self.d.fault in (FAULT_CHECKSUM, FAULT_POSITION, FAULT_SHORT) and not self.d.have_event:
+        if not self.d.have_event and self.payload is None and self.d.fault != FAULT_PACKET and self.d.type >= 0:
             facts["event"] = events.type_name(self.d.type)  # as its header claims
         what, remedy = events.FAULTS[self.d.fault]
         if self.d.fault_detail:

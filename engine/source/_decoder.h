@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "_events.h"
+#include "_guard.h"
 #include "_output.h"
 #include "_row_key.h"
 #include "_transaction.h"
@@ -30,6 +31,7 @@ enum { /* what decoder_run answers */
     DECODER_PAYLOAD = 6,   /* more bytes of the open TRANSACTION_PAYLOAD are needed */
     DECODER_FAULT = 7,
 };
+enum { GUARD_BYTES = 1024 };
 enum { /* the keys of FAULTS in events.py */
     FAULT_PACKET = 1, FAULT_SIZE, FAULT_CHECKSUM, FAULT_NOT_DESCRIBED, FAULT_DESCRIPTION, FAULT_POSITION, FAULT_SHORT,
     FAULT_TABLE_UNKNOWN, FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY, FAULT_MEMORY, FAULT_COMPRESSED = 14,
@@ -136,6 +138,23 @@ static inline int decoder_failed(decoder_t *d, int fault, int64_t detail) {
 static inline const uint8_t *decoder_event(const decoder_t *d) {
     return d->is_unpacked ? d->unpacked : d->current->bytes + d->current->event_at;
 }
+
+/* Nothing behind the event now read may be touched, nor behind the room for the record now written; see _guard.h. */
+static inline const uint8_t *decoder_guarded_end(const uint8_t *from, const uint8_t *memory_end) {
+    return memory_end - from < GUARD_BYTES ? memory_end : from + GUARD_BYTES;
+}
+static inline void decoder_guard_event(const decoder_t *d, int on) {
+    const uint8_t *end = decoder_event(d) + EVENT_HEADER_BYTES + d->body_bytes;
+    const uint8_t *memory_end = d->is_unpacked ? d->unpacked + d->unpacked_bytes : d->current->bytes + d->current->capacity;
+    if (on) guard(end, decoder_guarded_end(end, memory_end));
+    else unguard(end, decoder_guarded_end(end, memory_end));
+}
+static inline void decoder_guard_room(const decoder_t *d, const uint8_t *end, int in_scratch, int on) {
+    const uint8_t *guarded_end = in_scratch ? decoder_guarded_end(end, d->out.scratch + d->out.scratch_bytes) : end + GUARD_BYTES;
+    if (on) guard(end, guarded_end);
+    else unguard(end, guarded_end);
+}
+
 /* The event has been dealt with; the memory of a large one is given back. */
 static inline void decoder_forget_unpacked(decoder_t *d) {
     d->is_unpacked = 0;

@@ -143,6 +143,12 @@ static inline int input_next_in_packets(input_t *in) {
 
 static inline int input_next(input_t *in) { return in->packets ? input_next_in_packets(in) : input_next_in_file(in); }
 
+/* The type in the header of the event that stands at begin, as far as it is there; -1: not yet. */
+static inline int input_claimed_type(const input_t *in) {
+    size_t at = in->begin + (in->packets ? PACKET_HEADER_BYTES + 1 : 0) + 4;
+    return at < in->end ? in->bytes[at] : -1;
+}
+
 /* Makes room behind end: at least `least` bytes, and all of a long event as it keeps coming. Doubling means that a wrong
  * length costs no more memory than bytes have arrived. 0: no memory. */
 static inline int input_reserve(input_t *in, size_t least) {

@@ -110,7 +110,10 @@ static inline int decoder_next_event(decoder_t *d) {
         if (found == INPUT_MORE) return outer ? DECODER_INPUT : DECODER_PAYLOAD;
         if (found == INPUT_ERROR_PACKET) return DECODER_ERROR_PACKET;
         if (found == INPUT_BAD_PACKET) return decoder_failed(d, FAULT_PACKET, 0);
-        if (found == INPUT_BAD_SIZE) return decoder_failed(d, FAULT_SIZE, 0);
+        if (found == INPUT_BAD_SIZE) {
+            d->type = input_claimed_type(d->current);
+            return decoder_failed(d, FAULT_SIZE, 0);
+        }
         input_consume(d->current);
         return DECODER_ENDED;
     }

@@ -6,8 +6,18 @@
 #define BINLOG_ENGINE_PAGES_H
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
+#ifdef __SANITIZE_ADDRESS__
+/* Memory whose ends the sanitizer watches. */
+static inline void *pages_resize(void *pages, size_t from, size_t to) {
+    (void)from;
+    if (to) return realloc(pages, to);
+    free(pages);
+    return NULL;
+}
+#else
 /* Grows, shrinks, makes (from NULL, 0) or frees (to 0) a buffer; the contents move along. NULL: no memory, or freed. */
 static inline void *pages_resize(void *pages, size_t from, size_t to) {
     void *moved;
@@ -19,5 +29,6 @@ static inline void *pages_resize(void *pages, size_t from, size_t to) {
     else moved = mmap(NULL, to, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return moved == MAP_FAILED ? NULL : moved;
 }
+#endif
 
 #endif

@@ -244,7 +244,8 @@ cdef int plan_labels(RowPlan rows, column_plan_t *c, bint is_enum, int length, d
         raise BinlogError("ENUM or SET of no possible length", table=rows.schema.name, column=described.name)
     labels = [label.encode("utf-8", "replace") for label in described.labels]
     if is_enum:
-        pieces = [msgpack.packb(label.decode()) for label in [b"", *labels]]
+        pack = msgpack.Packer().pack  # one for all: each has a buffer, and there may be 65,535 labels
+        pieces = [pack(label.decode()) for label in [b"", *labels]]
         c.op = ROW_OP_ENUM1 if length == 1 else ROW_OP_ENUM2
         c.bound = max(map(len, pieces))
     else:

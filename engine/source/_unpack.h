@@ -54,8 +54,10 @@ static inline int decoder_unpack_from(decoder_t *d, size_t at) {
     }
     memcpy(d->unpacked, event, head);
     if (!d->inflate(packed, have, d->unpacked + head, bytes, 0)) return decoder_failed(d, FAULT_COMPRESSED, (int64_t)bytes);
+    decoder_guard_event(d, 0);
     d->is_unpacked = 1;
     d->body_bytes = at + bytes;
+    decoder_guard_event(d, 1);
     return DECODER_OK;
 }
 

@@ -160,7 +160,7 @@ class FileFeed:
                 offset = self._decoder.position[2]
                 raise BinlogError(
                     "binlog file ends inside an event", source=self._source, file=self._files[self._next - 1].path,
-                    offset=offset, unread_bytes=self._decoder.unread_bytes,
+                    offset=offset, event=self._decoder.unread_event, unread_bytes=self._decoder.unread_bytes,
                     remedy="the file is cut: fetch it again; of a running server's newest file copy what is flushed",
                 )  # fmt: skip
             self.close()
