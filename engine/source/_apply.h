@@ -231,7 +231,7 @@ static inline int decoder_start_rows(decoder_t *d) {
     rows->second_present = (size_t)(at - event);
     if (rows->kind == RECORD_UPDATE) at += bitmap;
     rows->first_whole = all_set(event + rows->first_present, (uint32_t)columns);
-    rows->second_whole = all_set(event + rows->second_present, (uint32_t)columns);
+    rows->second_whole = rows->kind == RECORD_UPDATE && all_set(event + rows->second_present, (uint32_t)columns);
     rows->at = (size_t)(at - event);
     rows->end = (size_t)(end - event);
     rows->row = 0;
