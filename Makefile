@@ -25,7 +25,7 @@ run: build
 test: build
 	@$(BIN)/python -m tests.decoder_fuzz.sanitized
 	@$(BIN)/python -m tests.servers.install mariadb-next || true  # without it, its tests are skipped
-	@$(BIN)/python -m tests.servers.install mariadb mysql; status=$$?; \
+	@$(BIN)/python -m tests.servers.install mariadb mysql zookeeper; status=$$?; \
 	case $$status in 0) require=1;; 3) require=0;; *) exit $$status;; esac; \
 	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest $(ARGS)
 

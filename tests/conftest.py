@@ -18,16 +18,18 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.mariadb_next import MariaDBNext
 from tests.servers.missing import Missing
 from tests.servers.mysql import MySQL
+from tests.servers.zookeeper import Ensemble, ZooKeeper
 
 MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
+ZOOKEEPERS = {"zookeeper": ("shared_zookeeper", "ensemble")}  # other fixtures that need this server
 EXTRA_MAKERS = {"mariadb_next": MariaDBNext}  # a test that asks for these is skipped where they can't be had, never failed
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whoever uses a server's fixture is marked by it, so that `-m "not mysql"` leaves out what can't be had."""
     for item in items:
-        for name in (*MAKERS, *EXTRA_MAKERS):
-            if {name, f"make_{name}"} & set(getattr(item, "fixturenames", ())):
+        for name in (*MAKERS, *EXTRA_MAKERS, "zookeeper"):
+            if {name, f"make_{name}", *ZOOKEEPERS.get(name, ())} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
 
 
@@ -125,3 +127,32 @@ def unique_schema(request: pytest.FixtureRequest) -> Iterator[str]:
     yield name
     for database in servers:
         database.sql(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+def _make_zookeeper(kind: type[ZooKeeper] | type[Ensemble]) -> Iterator[Any]:
+    try:
+        server = kind()
+    except Missing as missing:
+        if os.environ.get("BINLOG_ENGINE_REQUIRE_SERVERS") == "1":
+            pytest.fail(f"no zookeeper: {missing}", pytrace=False)
+        pytest.skip(f"no zookeeper: {missing}")
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def shared_zookeeper() -> Iterator[ZooKeeper]:
+    """The ZooKeeper that tests share; it is never stopped, and each test has a root of its own in it."""
+    yield from _make_zookeeper(ZooKeeper)
+
+
+@pytest.fixture
+def zookeeper() -> Iterator[ZooKeeper]:
+    """A ZooKeeper of the test's own, one node."""
+    yield from _make_zookeeper(ZooKeeper)
+
+
+@pytest.fixture
+def ensemble() -> Iterator[Ensemble]:
+    """Three nodes of the test's own."""
+    yield from _make_zookeeper(Ensemble)

@@ -1,6 +1,6 @@
 """`python -m tests.servers.install mariadb mysql`: puts the servers on this machine; quick when they are there.
 
-MariaDB comes from the system's packages, which needs root; MySQL and the next MariaDB (`mariadb-next`) from newer releases
+MariaDB and ZooKeeper come from the system's packages, which needs root; MySQL and the next MariaDB (`mariadb-next`) from newer releases
 of Debian into folders, which doesn't.
 Exit status: 0 all there, 3 a server can't be had here (one line says why), 2 wrong use.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.servers.missing import Missing
 
 EXIT_MISSING = 3
+JARS = Path("/usr/share/java")
 SBIN = ["/usr/local/sbin", "/usr/sbin"]  # not in everybody's PATH
 
 
@@ -69,6 +70,20 @@ def mariadb_next_home() -> Path:
     return home
 
 
+def zookeeper() -> tuple[str, str]:
+    """Path of java, and the class path that ZooKeeper runs with.
+
+    Raises:
+        Missing: one of them is not installed.
+    """
+    java = shutil.which("java")
+    jars = [JARS / name for name in ("zookeeper.jar", "slf4j-simple.jar")]  # the first one's manifest names the others
+    missing = [str(path) for path in jars if not path.exists()] + ([] if java else ["java"])
+    if java is None or missing:
+        raise Missing(f"{', '.join(missing)} not there: run `python -m tests.servers.install zookeeper` as root")
+    return java, os.pathsep.join(map(str, jars))
+
+
 def install_mariadb() -> None:
     try:
         mariadb_tool("mariadbd")
@@ -109,7 +124,24 @@ def install_mariadb_next() -> None:
         debian.unpack_release(debian.MARIADB_NEXT, cache() / "mariadb-next")
 
 
-INSTALLERS = {"mariadb": install_mariadb, "mysql": install_mysql, "mariadb-next": install_mariadb_next}
+def install_zookeeper() -> None:
+    try:
+        zookeeper()
+    except Missing:
+        from tests.servers import debian
+
+        # The library alone: no service, no user. It brings no java.
+        java = [] if shutil.which("java") else ["default-jre-headless"]
+        debian.install_system_packages(["libzookeeper-java", "libslf4j-java", *java])
+        zookeeper()
+
+
+INSTALLERS = {
+    "mariadb": install_mariadb,
+    "mysql": install_mysql,
+    "mariadb-next": install_mariadb_next,
+    "zookeeper": install_zookeeper,
+}
 
 
 def main(names: list[str]) -> int:
