@@ -59,6 +59,17 @@ def _listen(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+def _one_or_more(value: Any) -> Any:
+    return value.split(",") if isinstance(value, str) else value
+
+
+def _host_and_port(text: str) -> str:
+    host, _, port = text.strip().rpartition(":")
+    if not host or not port.isdigit():
+        raise ValueError(f'not the address of a ZooKeeper node: {text!r}; write "10.0.0.1:2181"')
+    return text.strip()
+
+
 def _address(text: str) -> str:
     parse_address(text)
     return text
@@ -93,9 +104,20 @@ class ServerConfig(_Table):
 
     listen: Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_listen)] = ["tcp://127.0.0.1:7411"]
     data_dir: Path = Path("data")
-    meta: Literal["file", "memory"] = "file"
+    meta: Literal["file", "memory", "zookeeper", "mixed"] = "file"  # with [cluster]: "zookeeper"
     max_sessions: int = Field(default=1000, ge=1)
     max_frame: Size = 1 << 20  # of what a client sends; a hostile length is refused before anything is allocated
+
+
+class ClusterConfig(_Table):
+    """[cluster]: engines on several machines that share the destinations, by way of ZooKeeper."""
+
+    zookeeper: Annotated[list[Annotated[str, AfterValidator(_host_and_port)]], BeforeValidator(_one_or_more)]
+    root: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.-]+)+$")] = "/binlog-engine"
+    name: Name | None = None  # of this engine in the cluster; None: host name and the port that it listens on
+    address: Annotated[str, AfterValidator(_address)] | None = None  # where consumers reach it; None: the first of server.listen
+    session_timeout_s: float = Field(default=6.0, ge=0.2, le=60)
+    flush_ms: int = Field(default=100, ge=0)  # acks go to ZooKeeper at most this often, per destination
 
 
 class SourceConfig(_Table):
@@ -196,6 +218,29 @@ class Config(_Table):
     server: ServerConfig = ServerConfig()
     sources: dict[Name, SourceConfig] = Field(min_length=1)
     destinations: dict[Name, DestinationConfig] = Field(min_length=1)
+    cluster: ClusterConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _meta_of_a_cluster(cls, tables: Any) -> Any:
+        """With [cluster] positions are kept in ZooKeeper unless the file says otherwise."""
+        if (
+            isinstance(tables, dict)
+            and isinstance(server := tables.get("server", {}), dict)
+            and tables.get("cluster") is not None
+        ):
+            return {**tables, "server": {"meta": "zookeeper", **server}}
+        return tables
+
+    @model_validator(mode="after")
+    def _meta_that_the_cluster_shares(self) -> Config:
+        if self.server.meta in ("zookeeper", "mixed") and self.cluster is None:
+            raise ValueError(f'server.meta = "{self.server.meta}" needs [cluster] with zookeeper = ["host:2181", ...]')
+        if self.server.meta in ("file", "memory") and self.cluster is not None:
+            raise ValueError(
+                f'with [cluster] server.meta is "zookeeper" or "mixed", not "{self.server.meta}": others must find it'
+            )
+        return self
 
     @model_validator(mode="after")
     def _sources_exist(self) -> Config:
@@ -249,6 +294,7 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
     model: type[BaseModel] = Config
     tables: dict[Any, type[BaseModel]] = {
         "server": ServerConfig,
+        "cluster": ClusterConfig,
         "sources": SourceConfig,
         "destinations": DestinationConfig,
         "store": StoreConfig,

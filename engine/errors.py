@@ -13,6 +13,8 @@ EngineError
 │   └── Disconnected          the connection ended; retryable
 ├── RingError                 shared memory: missing, foreign version, live second writer
 ├── MetaError                 positions or table keys can't be read or kept
+│   ├── MetaAway              ZooKeeper can't be reached; retryable
+│   └── LeaseLost             another engine of the cluster owns the destination now: nothing was kept; retryable
 └── InternalError             ours: a bug, please report
 
 A message says what happened, then `name=value` facts, then what to do.
@@ -91,6 +93,20 @@ class RingError(EngineError):
 
 class MetaError(EngineError):
     """Positions or table keys can't be read or kept."""
+
+
+class MetaAway(MetaError):
+    """ZooKeeper can't be reached, or doesn't answer: whether a write was carried out is not known."""
+
+    retryable = True
+    reason = "zookeeper_away"
+
+
+class LeaseLost(MetaError):
+    """Another engine of the cluster owns, or has owned, the destination: what came too late was not kept."""
+
+    retryable = True
+    reason = "lease_lost"
 
 
 class InternalError(EngineError):

@@ -41,3 +41,7 @@ class Instance:
     def meta_file(self, kind: str) -> Path:
         """SQLite file of the meta manager; the memory kind lies in shared memory and goes with the engine."""
         return self.data_dir / "meta.sqlite" if kind == "file" else Path("/dev/shm") / f"{self.prefix}meta.sqlite"
+
+    def grant_file(self, destination: str) -> Path:
+        """In a cluster: up to when this engine may serve a destination; made and removed like the rings."""
+        return Path("/dev/shm") / f"{self.prefix}grant.{destination}"

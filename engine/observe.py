@@ -20,7 +20,7 @@ def observe(config: Config) -> dict[str, Any]:
     """A picture of this moment: `running`, `stages`, `sources` by name, `consumers` by destination/consumer/partition."""
     instance = Instance(config.server.data_dir)
     state = _state(instance)
-    bases = _binlog_bases(instance, config.server.meta) if state else {}
+    bases = _binlog_bases(instance, config) if state else {}
     stages = [
         {**child, "title": child["role"] if child["role"] == "server" else f"{child['role']} {child['name']}"}
         for child in state.get("children", ())
@@ -51,9 +51,9 @@ def _state(instance: Instance) -> dict[str, Any]:
         return {}
 
 
-def _binlog_bases(instance: Instance, kind: str) -> dict[str, str]:
+def _binlog_bases(instance: Instance, config: Config) -> dict[str, str]:
     """Base name of each source's binlog files, where one is known already."""
-    meta = open_meta(kind, instance)
+    meta = open_meta(config.server.meta, instance, config.cluster)
     try:
         return {history.source: history.binlog for _, history in sorted(meta.histories().items())}
     finally:

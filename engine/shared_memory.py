@@ -39,7 +39,7 @@ class SharedMemory:
 
     def _known_consumers(self, destination: str) -> list[str]:
         """Those of the config, and those that have acked before: all hold the stores back."""
-        meta = open_meta(self._config.server.meta, self._instance)
+        meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
         try:
             acked = {place.consumer for place in meta.acked(destination)}
         finally:

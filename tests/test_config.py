@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import (
+    ClusterConfig,
     Config,
     DestinationConfig,
     ServerConfig,
@@ -39,14 +40,14 @@ def test_the_shipped_config_is_valid():
 def test_the_shipped_config_names_every_key_with_its_default():
     """A key may be set in the file or shown commented out; one that is missing would be undocumented."""
     text = Path("conf/engine.toml").read_text()
-    for model in (ServerConfig, SourceConfig, DestinationConfig, StoreConfig):
+    for model in (ServerConfig, SourceConfig, DestinationConfig, StoreConfig, ClusterConfig):
         for name, field in model.model_fields.items():
             key = field.alias or name
             assert f"{key} " in text or f"{key}=" in text, f"{model.__name__}: {key} is not in conf/engine.toml"
 
 
 def test_the_commented_keys_of_the_shipped_config_show_the_defaults(tmp_path):
-    lines = Path("conf/engine.toml").read_text().splitlines()
+    lines = Path("conf/engine.toml").read_text().partition("# [cluster]")[0].splitlines()
     optional = ("server_id", "tls_ca", "files")  # examples: they have no default to show
     shown = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("# [") else line
@@ -55,6 +56,16 @@ def test_the_commented_keys_of_the_shipped_config_show_the_defaults(tmp_path):
     ]
     text = "\n".join(line for line in shown if not line.startswith("# "))
     assert load(tmp_path, text) == load_config("conf/engine.toml")
+
+
+def test_the_commented_cluster_of_the_shipped_config_is_valid_and_shows_the_defaults(tmp_path):
+    _, header, cluster = Path("conf/engine.toml").read_text().partition("# [cluster]")
+    config = load(tmp_path, SHOP + ORDERS + (header + cluster).replace("# ", "", 1).replace("\n# ", "\n"))
+    assert config.server.meta == "zookeeper"
+    assert config.cluster is not None
+    own = {"zookeeper": config.cluster.zookeeper, "name": "engine-1", "address": "tcp://10.0.0.1:7411"}
+    assert config.cluster == ClusterConfig(**own)
+    assert len(config.cluster.zookeeper) == 3
 
 
 @pytest.mark.parametrize(
@@ -100,6 +111,10 @@ def test_addresses_are_tcp_or_unix():
         (ORDERS, "sources is missing"),
         (SHOP, "destinations is missing"),
         (SHOP + ORDERS + '[server]\nlisten = "7411"', "not an address"),
+        (SHOP + ORDERS + '[server]\nmeta = "mixed"', 'server.meta = "mixed" needs [cluster]'),
+        (SHOP + ORDERS + '[cluster]\nzookeeper = "zk:2181"\n[server]\nmeta = "file"', "other engines must find it"),
+        (SHOP + ORDERS + '[cluster]\nzookeeper = "zk"', "not the address of a ZooKeeper node: 'zk'"),
+        (SHOP + ORDERS + '[cluster]\nzookeper = "zk:1"', "unknown key cluster.zookeper, did you mean 'zookeeper'?"),
         ("sources = 3", "sources"),
         ("= broken", "is not TOML"),
     ],

@@ -141,7 +141,7 @@ def _meta(path: Path, source: str) -> Iterator[tuple[Config, Meta]]:
     config = load_config(path)
     if source and source not in config.sources:
         raise ConfigError("no such source", source=source, known=", ".join(config.sources))
-    meta = open_meta(config.server.meta, Instance(config.server.data_dir))
+    meta = open_meta(config.server.meta, Instance(config.server.data_dir), config.cluster)
     try:
         yield config, meta
     finally:

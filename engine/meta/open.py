@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from engine.config import ClusterConfig
+from engine.errors import ConfigError
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.file import FileMeta
 from engine.meta.memory import MemoryMeta
 
 
-def open_meta(kind: str, instance: Instance) -> Meta:
-    """`file` or `memory` ([server] meta) → a meta of this process's own on the engine's common file.
+def open_meta(kind: str, instance: Instance, cluster: ClusterConfig | None = None) -> Meta:
+    """`file`, `memory`, `zookeeper` or `mixed` ([server] meta) → a meta of this process's own; cluster: for the last two.
 
     Raises:
         MetaError: it can't be opened.
     """
-    return {"file": FileMeta, "memory": MemoryMeta}[kind](instance.meta_file(kind))
+    if kind in ("file", "memory"):
+        return {"file": FileMeta, "memory": MemoryMeta}[kind](instance.meta_file(kind))
+    if cluster is None:
+        raise ConfigError("meta in ZooKeeper needs [cluster]", meta=kind)
+    from engine.meta.mixed import MixedMeta
+    from engine.meta.zookeeper import ZooKeeperMeta
+
+    return ZooKeeperMeta(cluster, instance) if kind == "zookeeper" else MixedMeta(cluster, instance)

@@ -70,7 +70,7 @@ class ServerStage:
         self.loop = asyncio.new_event_loop()
         self._open = True
         self.loop.set_exception_handler(self._on_exception)
-        self.meta = open_meta(self.config.server.meta, self.instance)
+        self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
         self.acks = AckKeeper(self.loop, self.meta)
         self.catalogue = Catalogue(self.meta)
         for name in self._active:

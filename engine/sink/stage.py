@@ -30,7 +30,7 @@ log = logging.getLogger("engine.sink")
 
 def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
     """The stage of sink number `sink` of a destination. Its rings, and its readers in the source rings, exist already."""
-    meta = open_meta(config.server.meta, instance)
+    meta = open_meta(config.server.meta, instance, config.cluster)
     settings = config.destinations[destination]
     return SinkStage(
         f"sink {destination} #{sink}",

@@ -91,7 +91,7 @@ class SourceStage:
     def on_start(self) -> None:
         self._ring = Ring.attach(self._instance.source_ring(self._name))
         self._ring.open_writer()
-        self._meta = open_meta(self._config.server.meta, self._instance)
+        self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
         meta = self._meta
         filters = [TableFilter(d.include, d.exclude) for d in map(self._config.destinations.__getitem__, self._destinations)]
         self._server = None if self._source.files else ServerTables(self._source, self._name)

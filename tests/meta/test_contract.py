@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +15,15 @@ from engine.meta.file import FileMeta
 from engine.meta.memory import MemoryMeta
 from engine.meta.open import open_meta
 from engine.position import Identity
+from tests.meta.metas import DESTINATIONS, Opening, cluster_at, take_lease
 
+ZOOKEEPER = pytest.mark.zookeeper
+SQLITE = pytest.mark.parametrize("kind", ["file", "memory"])
 SPAWN = multiprocessing.get_context("spawn")
 PLACE = Place("orders", "cache", 0, 1)
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "memory", pytest.param("zookeeper", marks=ZOOKEEPER), pytest.param("mixed", marks=ZOOKEEPER)])
 def kind(request):
     return request.param
 
@@ -28,14 +32,23 @@ def kind(request):
 def instance(tmp_path):
     instance = Instance(tmp_path)
     yield instance
-    path = instance.meta_file("memory")
-    for leftover in path.parent.glob(path.name + "*"):
+    for leftover in Path("/dev/shm").glob(f"{instance.prefix}*"):
         leftover.unlink()
 
 
 @pytest.fixture
-def meta(kind, instance):
-    meta = open_meta(kind, instance)
+def opening(kind, instance, request):
+    if kind in ("file", "memory"):
+        return Opening(kind, instance.data_dir, None)
+    opening = Opening(kind, instance.data_dir, cluster_at(request.getfixturevalue("shared_zookeeper").hosts))
+    for destination in DESTINATIONS:
+        take_lease(opening, destination)
+    return opening
+
+
+@pytest.fixture
+def meta(opening):
+    meta = opening.open()
     yield meta
     meta.close()
 
@@ -159,23 +172,24 @@ def test_a_schema_history_comes_back_by_position_and_then_as_it_was_kept(meta):
     ]
 
 
-def test_a_schema_history_is_found_again_also_in_a_file_from_before_there_was_one(kind, instance, meta):
+@SQLITE
+def test_a_schema_history_is_found_again_also_in_a_file_from_before_there_was_one(opening, meta):
     meta.keep_history(1, Identity(1, 4, 1, 0), b"entry")
-    again = open_meta(kind, instance)
+    again = opening.open()
     assert again.history(1) == [(Identity(1, 4, 1, 0), b"entry")]
     again._db.execute("DROP TABLE schema_history")
     again.close()
-    older = open_meta(kind, instance)
+    older = opening.open()
     assert older.history(1) == []
     older.close()
 
 
-def test_everything_is_found_again_by_another_opening(kind, instance, meta):
+def test_everything_is_found_again_by_another_opening(opening, meta):
     meta.source_number("shop", "binlog")
     meta.table_key(b"one")
     meta.ack({PLACE: Identity(1, 4, 1, 0)})
     meta.first_position(1, Identity(1, 4, 0, 0))
-    again = open_meta(kind, instance)
+    again = opening.open()
     assert again.source_number("shop", "binlog") == 1
     assert again.packed_schema(1) == b"one"
     assert again.acked() == {PLACE: Identity(1, 4, 1, 0)}
@@ -184,16 +198,16 @@ def test_everything_is_found_again_by_another_opening(kind, instance, meta):
     again.close()
 
 
-def _allocate(kind, data_dir, numbers, answers):
-    meta = open_meta(kind, Instance(data_dir))
+def _allocate(opening, numbers, answers):
+    meta = opening.open()
     answers.put({number: meta.table_key(b"%d" % number) for number in numbers})
     meta.close()
 
 
-def test_processes_that_open_and_allocate_at_once_agree_on_every_key(kind, instance):
+def test_processes_that_open_and_allocate_at_once_agree_on_every_key(opening):
     answers = SPAWN.Queue()
     orders = [range(200), range(199, -1, -1), range(100, 300)]
-    processes = [SPAWN.Process(target=_allocate, args=(kind, instance.data_dir, order, answers)) for order in orders]
+    processes = [SPAWN.Process(target=_allocate, args=(opening, order, answers)) for order in orders]
     for process in processes:
         process.start()
     given = [answers.get(timeout=60) for _ in processes]
@@ -207,8 +221,8 @@ def test_processes_that_open_and_allocate_at_once_agree_on_every_key(kind, insta
     assert len(set(merged.values())) == len(merged) == 300
 
 
-def _write_for_ever(kind, data_dir, told):
-    meta = open_meta(kind, Instance(data_dir))
+def _write_for_ever(opening, told):
+    meta = opening.open()
     n = 0
     while True:
         n += 1
@@ -218,9 +232,9 @@ def _write_for_ever(kind, data_dir, told):
 
 
 @pytest.mark.parametrize("after", [1, 40, 170])
-def test_a_writer_killed_in_the_middle_leaves_what_it_was_promised(kind, instance, after):
+def test_a_writer_killed_in_the_middle_leaves_what_it_was_promised(opening, after):
     ours, theirs = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=_write_for_ever, args=(kind, instance.data_dir, theirs))
+    process = SPAWN.Process(target=_write_for_ever, args=(opening, theirs))
     process.start()
     theirs.close()
     promised = {}
@@ -235,7 +249,7 @@ def test_a_writer_killed_in_the_middle_leaves_what_it_was_promised(kind, instanc
         except EOFError:
             break
         promised[n] = key
-    meta = open_meta(kind, instance)
+    meta = opening.open()
     kept = meta.acked()
     assert kept[PLACE] == kept[PLACE._replace(partition=1)] >= Identity(max(promised), 4, 1, 0)
     for n, key in promised.items():
@@ -244,6 +258,7 @@ def test_a_writer_killed_in_the_middle_leaves_what_it_was_promised(kind, instanc
     meta.close()
 
 
+@pytest.mark.parametrize("kind", ["file", "memory", pytest.param("mixed", marks=ZOOKEEPER)])
 def test_an_ack_takes_far_less_than_a_millisecond(meta):
     quickest = 1.0
     for n in range(1, 200):

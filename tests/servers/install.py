@@ -1,7 +1,7 @@
 """`python -m tests.servers.install mariadb mysql`: puts the servers on this machine; quick when they are there.
 
-MariaDB and ZooKeeper come from the system's packages, which needs root; MySQL and the next MariaDB (`mariadb-next`) from newer releases
-of Debian into folders, which doesn't.
+MariaDB and ZooKeeper come from the system's packages, which needs root; MySQL and the next MariaDB (`mariadb-next`) from newer
+releases of Debian into folders, which doesn't.
 Exit status: 0 all there, 3 a server can't be had here (one line says why), 2 wrong use.
 """
 
