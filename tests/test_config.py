@@ -112,7 +112,7 @@ def test_addresses_are_tcp_or_unix():
         (SHOP, "destinations is missing"),
         (SHOP + ORDERS + '[server]\nlisten = "7411"', "not an address"),
         (SHOP + ORDERS + '[server]\nmeta = "mixed"', 'server.meta = "mixed" needs [cluster]'),
-        (SHOP + ORDERS + '[cluster]\nzookeeper = "zk:2181"\n[server]\nmeta = "file"', "other engines must find it"),
+        (SHOP + ORDERS + '[cluster]\nzookeeper = "zk:2181"\n[server]\nmeta = "file"', "others must find it"),
         (SHOP + ORDERS + '[cluster]\nzookeeper = "zk"', "not the address of a ZooKeeper node: 'zk'"),
         (SHOP + ORDERS + '[cluster]\nzookeper = "zk:1"', "unknown key cluster.zookeper, did you mean 'zookeeper'?"),
         ("sources = 3", "sources"),
