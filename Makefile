@@ -14,7 +14,7 @@ $(VENV)/.built: pyproject.toml setup.py $(SOURCES)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'setting up $(VENV): dependencies, then the extensions; a minute or two, once'
 	@$(BIN)/python -m pip install -q --upgrade pip setuptools cython numpy
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow]'
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow,bench]'
 	@touch $@
 
 # make run [SECONDS=20] [RATE=200] [URL=mysql://user:password@host:3306]

@@ -7,25 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from engine.ring import PROFILE
 from tests.running_engine import command
 
+pytestmark = pytest.mark.skipif(PROFILE != "release", reason="only a release build is recorded")
+
 BINLOG = Path(__file__).parents[1] / "data" / "mysql-shop" / "binlog.000001"
-FIELDS = {"rows", "bytes", "seconds", "rows_per_s", "mb_per_s", "profile", "cores", "kernel"}
+FIELDS = {"rows", "bytes", "seconds", "rows_per_s", "mb_per_s"}
+MACHINE = {"profile", "date", "cpu", "cores", "kernel", "python", "versions"}
 ROWS = 5_000
 
 
-def measured(*arguments: str) -> dict:
+def measured(*arguments: str, fields: set[str] = FIELDS) -> dict:
     done = command("bench", *arguments, "--json")
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
-    assert set(result) >= FIELDS
-    assert result["seconds"] > 0
+    assert set(result) >= fields | MACHINE
     return result
 
 
 def test_ring_counts_what_each_reader_got_and_measures_a_queue_beside():
-    result = measured("ring", "--records", "20000", "--readers", "2")
+    result = measured("ring", "--records", "20000", "--readers", "2", "--readers", "1")
     assert result["rows"] == 20000
+    assert list(result["records_per_s_by_readers"]) == ["2", "1"]
     assert result["queue_records_per_s"] > 0
 
 
@@ -63,14 +67,52 @@ def test_drain_reads_the_dump_to_its_end(server, rows_from):
 
 
 def test_source_decodes_every_row_of_the_dump(server, rows_from):
-    assert measured("source", server.url(), "--from", rows_from)["rows"] == ROWS
+    assert measured("source", server.url(), "--from", rows_from, "--rows", str(ROWS), "--no-limit")["rows"] == ROWS
 
 
 @pytest.mark.parametrize("kind", ["raw", "tuples", "changes", "arrow"])
 def test_stream_delivers_every_row_to_a_consumer_that_acks(server, rows_from, kind):
     if kind == "arrow":
         pytest.importorskip("pyarrow")
-    assert measured("stream", server.url(), "--from", rows_from, "--as", kind)["rows"] == ROWS
+    result = measured("stream", server.url(), "--from", rows_from, "--as", kind)
+    assert result["rows"] == ROWS
+    assert set(result["peak_mb"]) == {"supervisor", "source bench", "sink bench 0", "server"}
+
+
+def test_what_the_changes_say_has_one_checksum_in_the_file_the_ring_and_the_consumer(server, rows_from, unique_schema):
+    of_source = measured("source", server.url(), "--from", rows_from, "--no-limit")["checksum"]
+    server.sql("FLUSH BINARY LOGS")
+    first = int(rows_from.split(":")[0].rpartition(".")[2])
+    files = [str(path) for path in server.binlog_files() if first <= int(path.suffix[1:])][:-1]
+    everything = measured("decode", *files, "--include", rf"{unique_schema}\..*")
+    streamed = measured(
+        "stream", server.url(), "--from", f"{Path(files[0]).name}:4", "--include", rf"{unique_schema}\..*",
+        "--partitions", "3", "--sinks", "2",
+        "--transport", "unix", "--no-limit", "--rows", str(everything["rows"]), "--checksum", everything["checksum"],
+    )  # fmt: skip
+    assert streamed["checksum"] == everything["checksum"]
+    assert streamed["rows"] >= ROWS
+    wrong = command("bench", "source", server.url(), "--from", rows_from, "--checksum", f"{int(of_source, 16) ^ 1:016x}")
+    assert wrong.returncode == 1
+    assert "wrong answer: checksum of the changes" in wrong.stderr
+
+
+def test_latency_is_measured_from_each_commit_to_the_consumer(mariadb):
+    pytest.importorskip("hdrh")
+    result = measured(
+        "latency", mariadb.url("root"), "--rate", "200", "--rate", "400", "--seconds", "0.5", "--writers", "2", fields={"cases"}
+    )
+    assert [case["transactions"] for case in result["cases"]] == [100, 200]
+    for case in result["cases"]:
+        sent, confirmed = case["from_sent_us"], case["from_confirmed_us"]
+        assert 0 < sent["p50"] <= sent["p99"] <= sent["max"]
+        assert confirmed["p50"] < sent["p50"]
+    assert mariadb.sql("SHOW DATABASES LIKE 'binlog_engine_bench'") == ()
+
+
+def test_idle_shows_what_each_process_takes(mariadb):
+    result = measured("idle", mariadb.url("root"), "--seconds", "1", fields={"cpu_percent", "peak_mb", "cpu_percent_in_all"})
+    assert set(result["cpu_percent"]) == set(result["peak_mb"]) == {"supervisor", "source bench", "sink bench 0", "server"}
 
 
 def test_a_server_that_is_not_there_is_one_clear_line():

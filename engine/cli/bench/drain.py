@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from engine.cli.bench.result import Result
+from engine.cli.bench.result import Limit, Result
 from engine.cli.bench.server_url import FromOption, JsonOption, UrlArgument, source_config
 from engine.errors import ConnectionLost
 from engine.position import parse_start
@@ -16,14 +16,28 @@ _SILENCE_S = 10.0
 
 def drain(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = False) -> None:
     """Read the server's dump up to where its binlog ends now, without decoding anything."""
+    total, seconds = drained(url, from_)
+    Result("drain", 0, total, seconds).show(json)
+
+
+def drain_limit(url: str, start: str, wanted: bool) -> Limit | None:
+    """The drain as the limit of something else; None if nobody wants to know."""
+    if not wanted:
+        return None
+    total, seconds = drained(url, start)
+    return Limit("bench drain, the raw socket", total / seconds / 1e6)
+
+
+def drained(url: str, start: str) -> tuple[int, float]:
+    """Bytes of the dump, and the seconds that they took."""
     from engine.source.connection import Connection
 
-    connection = Connection(source_config(url, from_), "bench")
+    connection = Connection(source_config(url, start), "bench")
     connection.connect()
     try:
-        connection.dump(connection.resolve_start(parse_start(from_)), to_end=True)
+        connection.dump(connection.resolve_start(parse_start(start)), to_end=True)
         piece = memoryview(bytearray(_PIECE_BYTES))
-        start = time.perf_counter()
+        begun = time.perf_counter()
         total = 0
         ended = False
         while not ended:
@@ -35,7 +49,6 @@ def drain(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = F
             total += n
             # The server ends such a dump with an EOF packet of 5 bytes, the last ones of the stream.
             ended = n >= 9 and piece[n - 5] == _END_OF_STREAM and bytes(piece[n - 9 : n - 6]) == b"\x05\0\0"
-        seconds = time.perf_counter() - start
+        return total, time.perf_counter() - begun
     finally:
         connection.close()
-    Result("drain", 0, total, seconds).show(json)

@@ -1,4 +1,4 @@
-"""`bench ring`: one writer process, one or several reader processes, beside multiprocessing.Queue."""
+"""`bench ring`: one writer process, one or several reader processes, beside multiprocessing.Queue and memcpy."""
 
 from __future__ import annotations
 
@@ -9,30 +9,38 @@ from typing import Annotated, Any
 
 import typer
 
-from engine.cli.bench.result import Result, check_equal
+from engine.cli.bench.result import Limit, Result, check_equal
 from engine.position import Identity
 from engine.record import Kind, pack_record
 
-_RING_BYTES = 16 << 20
+_RING_BYTES = 8 << 20
 _PUBLISH_EVERY = 64
 _QUEUE_SHARE = 20  # the queue is measured with this part of the records: it is that much slower
+_SPIN_US = 10
+_READERS = [1, 2, 4]
 
 
 def ring(
     records: Annotated[int, typer.Option(help="How many records to send.", min=1000)] = 2_000_000,
     record_bytes: Annotated[int, typer.Option(help="Size of one record.", min=80, max=65536)] = 200,
-    readers: Annotated[int, typer.Option(help="How many processes read.", min=1, max=8)] = 1,
+    readers: Annotated[list[int], typer.Option(help="Processes that read; may be given again.", min=1, max=8)] = _READERS,
+    spin_us: Annotated[int, typer.Option(help="How long a reader looks before it sleeps.", min=0)] = _SPIN_US,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
     """Records per second through the shared-memory ring, written from Python, across processes."""
     record = _record(record_bytes)
-    seconds = _through_ring(record, records, readers)
+    seconds = {count: _through_ring(record, records, count, spin_us * 1000) for count in readers}
     queue_records = max(records // _QUEUE_SHARE, 1)
-    queue_seconds = _through_queue(record, queue_records)
-    ratio = (records / seconds) / (queue_records / queue_seconds)
+    queue_per_s = queue_records / _through_queue(record, queue_records)
+    first = readers[0]
     Result(
-        "ring", records, records * len(record), seconds,
-        {"readers": readers, "queue_records_per_s": round(queue_records / queue_seconds), "times_queue": round(ratio, 1)},
+        "ring", records, records * len(record), seconds[first],
+        {
+            "readers": first, "records_per_s_by_readers": {str(count): round(records / took) for count, took in seconds.items()},
+            "queue_records_per_s": round(queue_per_s), "times_queue": round(records / seconds[first] / queue_per_s, 1),
+            "spin_us": spin_us,
+        },
+        Limit("memcpy of as many bytes", _memcpy_mb_per_s()),
     ).show(json)  # fmt: skip
 
 
@@ -44,7 +52,18 @@ def _record(record_bytes: int) -> bytes:
     return make(max(record_bytes - len(make(0)) - 1, 0))
 
 
-def _through_ring(record: bytes, records: int, readers: int) -> float:
+def _memcpy_mb_per_s() -> float:
+    """Between two areas of the ring's size."""
+    source, target = bytes(_RING_BYTES), memoryview(bytearray(_RING_BYTES))
+    rounds = 50
+    begun = time.perf_counter()
+    for _ in range(rounds):
+        target[:] = source
+    return rounds * _RING_BYTES / (time.perf_counter() - begun) / 1e6
+
+
+def _through_ring(record: bytes, records: int, readers: int, spin_ns: int) -> float:
+    from engine._content import content
     from engine.ring import FULL, Ring
 
     context = multiprocessing.get_context("spawn")
@@ -55,7 +74,8 @@ def _through_ring(record: bytes, records: int, readers: int) -> float:
         processes = []
         for number in range(readers):
             ring.add_reader(str(number))
-            process = context.Process(target=_read, args=(name, str(number), records * len(record), results))
+            arguments = (name, str(number), records * len(record), spin_ns, results)
+            process = context.Process(target=_read, args=arguments, daemon=True)
             process.start()
             processes.append(process)
         for _ in processes:
@@ -73,8 +93,9 @@ def _through_ring(record: bytes, records: int, readers: int) -> float:
                 ring.publish()
         ring.publish()
         ring.close_writer(finished=True)
+        expected = (records, records * content(record)[1] % 2**64)
         for _ in processes:
-            check_equal("bytes read", results.get(timeout=120), records * len(record))
+            check_equal("records read, and their checksum", results.get(timeout=120), expected)
         seconds = time.perf_counter() - start
         for process in processes:
             process.join(10)
@@ -83,28 +104,33 @@ def _through_ring(record: bytes, records: int, readers: int) -> float:
         Ring.unlink(name)
 
 
-def _read(name: str, reader_name: str, expected: int, results: Any) -> None:
+def _read(name: str, reader_name: str, expected_bytes: int, spin_ns: int, results: Any) -> None:
+    from engine._content import content
     from engine.ring import Ring
 
     reader = Ring.attach(name).reader(reader_name)
     reader.open()
     results.put("ready")
-    got = 0
-    while got < expected:
-        if not reader.wait(1_000_000_000):
+    got = records = checksum = 0
+    while got < expected_bytes:
+        if not reader.wait(1_000_000_000, spin_ns):
             continue
-        size = len(reader.view())
+        with reader.view() as view:
+            size = len(view)
+            count, part = content(view)
+        records += count
+        checksum += part
         reader.advance(size)
         reader.ack_to(reader.get)
         got += size
-    results.put(got)
+    results.put((records, checksum % 2**64))
 
 
 def _through_queue(record: bytes, records: int) -> float:
     context = multiprocessing.get_context("spawn")
     queue: Any = context.Queue()
     done: Any = context.Queue()
-    process = context.Process(target=_read_queue, args=(queue, done, records))
+    process = context.Process(target=_read_queue, args=(queue, done, records), daemon=True)
     process.start()
     done.get(timeout=30)
     start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The URL argument of the measurements on a live server."""
+"""The arguments that the measurements on a live server have in common."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from engine.errors import ConfigError
 
 UrlArgument = Annotated[str, typer.Argument(help="mysql://user:password@host:port", metavar="URL")]
 FromOption = Annotated[str, typer.Option("--from", help='Where to start: "earliest", "binlog.000001:4", …')]
+RowsOption = Annotated[int | None, typer.Option(help="How many changes there are, to be checked.")]
+ChecksumOption = Annotated[str | None, typer.Option(help="Checksum of the changes, as `bench decode` prints it, to be checked.")]
+LimitOption = Annotated[bool, typer.Option(help="Measure the limit, which is the raw socket, in the same run.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 
-def source_config(url: str, start: str, ring: str = "64MiB") -> SourceConfig:
+def source_config(url: str, start: str) -> SourceConfig:
     """The config of a source made of the command line.
 
     Raises:
         ConfigError: the URL or the position is wrong.
     """
     try:
-        config = Config.model_validate(
-            {"sources": {"bench": {"url": url, "start": start, "ring": ring}}, "destinations": {"bench": {}}}
-        )
+        config = Config.model_validate({"sources": {"bench": {"url": url, "start": start}}, "destinations": {"bench": {}}})
     except ValueError as error:
         raise ConfigError("bad argument", error=str(error).splitlines()[2].strip(), url="not shown") from None
     return config.sources["bench"]

@@ -5,23 +5,61 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from engine.cli.bench.result import Result, check_equal
-from engine.cli.bench.server_url import FromOption, JsonOption, UrlArgument
-from engine.config import Config
+from engine.cli.bench.drain import drain_limit
+from engine.cli.bench.engine_run import bench_config
+from engine.cli.bench.result import Result, check_content, check_equal
+from engine.cli.bench.server_url import (
+    ChecksumOption,
+    FromOption,
+    JsonOption,
+    LimitOption,
+    RowsOption,
+    UrlArgument,
+    source_config,
+)
 from engine.counters import SourceCounter
 from engine.instance import Instance
 
 
-def source(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = False) -> None:
+class End(NamedTuple):
+    """Where the server's binlog ends, and which server it is."""
+
+    place: tuple[int, int]  # number of the file, offset
+    server: str  # as it calls itself
+
+
+def source(
+    url: UrlArgument,
+    from_: FromOption = "earliest",
+    rows: RowsOption = None,
+    checksum: ChecksumOption = None,
+    limit: LimitOption = True,
+    json: JsonOption = False,
+) -> None:
     """Decode the server's dump into a ring up to where its binlog ends now."""
+    end = end_of_binlog(url)
+    drain = drain_limit(url, from_, limit)
+    # As in `decode`: the first pass looks at every record, the second one is measured.
+    _, counted, _, content = _pass(url, from_, end, check=True)
+    text = check_content(content, checksum)
+    if rows is not None:
+        check_equal("changes decoded", counted, rows)
+    seconds, again, size, _ = _pass(url, from_, end, check=False)
+    check_equal("changes of the second pass", again, counted)
+    Result("source", counted, size, seconds, {"server": end.server, "checksum": text}, drain).show(json)
+
+
+def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, int, int]:
+    """Seconds, changes, binlog bytes, and the checksum of what the changes say if it is to be taken."""
+    from engine._content import content
     from engine.meta.open import open_meta
     from engine.ring import Ring
     from engine.source.stage import build
 
-    end_file, end_offset = end_of_binlog(url)
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
-        config = bench_config(url, from_, Path(folder))
+        config = bench_config(url, start, Path(folder))
         instance = Instance(config.server.data_dir)
         open_meta("file", instance).close()
         name = instance.source_ring("bench")
@@ -32,46 +70,38 @@ def source(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = 
             stage = build(config, "bench", instance)
             stage.on_start()
             counters = ring.counters
-            start = time.perf_counter()
-            got = 0
-            while (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) < (end_file, end_offset):
+            begun = time.perf_counter()
+            got = checksum = 0
+            while (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) < end.place or reader.lag_bytes:
                 if not stage.do_work(time.monotonic_ns()):
                     stage.idle(10_000_000)
                 size = reader.lag_bytes
+                if check and size:
+                    with reader.view() as view:
+                        size = len(view)
+                        checksum += content(view)[1]
                 reader.advance(size)
                 reader.ack_to(reader.get)
                 got += size
-            seconds = time.perf_counter() - start
+            seconds = time.perf_counter() - begun
             rows, size = counters[SourceCounter.ROWS], counters[SourceCounter.BINLOG_BYTES]
-            check_equal("bytes of records", got + reader.lag_bytes, ring.put)
+            check_equal("bytes of records", got, ring.put)
             stage.on_close()
             counters.release()
         finally:
             Ring.unlink(name)
-    Result("source", rows, size, seconds).show(json)
+    return seconds, rows, size, checksum
 
 
-def bench_config(url: str, start: str, data_dir: Path, listen: str = "tcp://127.0.0.1:7411", **destination: object) -> Config:
-    """An engine with one source `bench` and one destination `bench` that takes everything."""
-    return Config.model_validate(
-        {
-            "server": {"listen": listen, "data_dir": str(data_dir)},
-            "sources": {"bench": {"url": url, "start": start}},
-            "destinations": {"bench": {"exclude": [r"mysql\..*"], **destination}},
-        }
-    )
-
-
-def end_of_binlog(url: str) -> tuple[int, int]:
-    """Number of the server's current binlog file, and the offset where it ends now."""
-    from engine.cli.bench.server_url import source_config
+def end_of_binlog(url: str) -> End:
+    """Where the server's binlog ends now."""
     from engine.position import parse_start, split_file_name
     from engine.source.connection import Connection
 
     connection = Connection(source_config(url, "latest"), "bench")
-    connection.connect()
+    facts = connection.connect()
     try:
         end = connection.resolve_start(parse_start("latest"))
     finally:
         connection.close()
-    return split_file_name(end.file)[1], end.offset
+    return End((split_file_name(end.file)[1], end.offset), f"{facts.flavour} {facts.version_text}")

@@ -1,0 +1,3 @@
+from typing_extensions import Buffer
+
+def content(records: Buffer) -> tuple[int, int]: ...

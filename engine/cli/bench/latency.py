@@ -1,0 +1,223 @@
+"""`bench latency URL`: from a commit on the server to the consumer that sees its change, at given rates.
+
+    this process: a writer process per --writers ── INSERT, autocommit ──▶ server ══ dump ══▶ engine ══▶ consumer
+
+The writer notes CLOCK_MONOTONIC before it sends each INSERT and when the server has confirmed it; the consumer notes it once
+it has the row as a tuple. Both intervals are shown: from sending, which has the server's own work in it and so is never too
+short; and from the confirmation, after which another client can see the row.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+import time
+from array import array
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+import engine
+from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen_address, running_engine
+from engine.cli.bench.machine import machine
+from engine.cli.bench.processes import Watch
+from engine.cli.bench.result import check_equal, print_json, show_table
+from engine.cli.bench.server_url import JsonOption, UrlArgument, source_config
+from engine.cli.bench.source import end_of_binlog
+from engine.errors import EngineError
+
+SCHEMA = "binlog_engine_bench"
+PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
+MOST_MEDIAN_US, MOST_P99_US = 1_000, 5_000  # at 5,000 transactions a second
+_RATES = [1000, 5000]
+_WARM_UP = 0.1  # this share of the transactions is not counted
+_LONGEST_NS = 60 * 10**9
+_BEGIN_AFTER_S = 0.5
+_WAIT_MS = 100
+
+
+def latency(
+    url: UrlArgument,
+    rate: Annotated[list[int], typer.Option(help="Transactions a second; may be given again.", min=1)] = _RATES,
+    seconds: Annotated[float, typer.Option(help="How long at each rate.", min=0.5)] = 10.0,
+    writers: Annotated[int, typer.Option(help="Processes that commit.", min=1, max=16)] = 1,
+    transport: Annotated[Transport, typer.Option(help="How the consumer connects.")] = Transport.TCP,
+    json: JsonOption = False,
+) -> None:
+    """Percentiles of the time from commit to consumer. Makes a schema `binlog_engine_bench` on the server, and drops it."""
+    _histogram()  # before anything is started: the library may be missing
+    end = end_of_binlog(url)
+    account = source_config(url, "latest").account()
+    _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}", f"CREATE DATABASE {SCHEMA}")
+    try:
+        cases = []
+        for number, wanted in enumerate(rate):
+            _run(account, f"CREATE TABLE {SCHEMA}.t{number} (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40) NOT NULL)")
+            cases.append(_measured(url, account, f"t{number}", wanted, seconds, writers, transport))
+    finally:
+        _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}")
+    result = {"bench": "latency", "server": end.server, "transport": str(transport), "writers": writers, "cases": cases}
+    if json:
+        print_json({**result, **machine()})
+        return
+    table = Table(title=f"commit to consumer, µs, {end.server}, {transport}", title_justify="left")
+    for column in ("asked tx/s", "reached", "counted from", *(f"p{p:g}" for p in PERCENTILES[:-1]), "max", "of the limit"):
+        table.add_column(column, justify="left" if column == "counted from" else "right")
+    for case in cases:
+        for begin in ("sent", "confirmed"):
+            row = case[f"from_{begin}_us"]
+            limit = f"{row['p50'] / MOST_MEDIAN_US:.2f}, {row['p99'] / MOST_P99_US:.2f}"
+            table.add_row(f"{case['rate']:,}", f"{case['reached']:,}", begin, *(f"{us:,.0f}" for us in row.values()), limit)
+    show_table(table)
+
+
+def _measured(
+    url: str, account: dict[str, Any], name: str, rate: int, seconds: float, writers: int, transport: Transport
+) -> dict[str, Any]:
+    """One rate: every transaction committed, seen once, and its two intervals recorded."""
+    transactions = max(round(rate * seconds) // writers, 1) * writers
+    context = multiprocessing.get_context("spawn")
+    with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
+        listen = listen_address(transport, Path(folder))
+        config = bench_config(url, "latest", Path(folder), listen, destination={"include": [rf"{SCHEMA}\.{name}"]})
+        told: Any = context.Queue()
+        go: Any = context.Queue()
+        arguments = [
+            (account, name, number, writers, rate, transactions, f"{folder}/{number}", told, go) for number in range(writers)
+        ]
+        processes = [context.Process(target=_commit, args=each, daemon=True) for each in arguments]
+        with (
+            running_engine(config, Path(folder)) as pid,
+            engine.connect(listen, destination="bench", timeout=START_S) as session,
+            Watch(pid) as watch,
+        ):
+            _await_connected(config.server.data_dir)
+            for process in processes:
+                process.start()
+            for _ in processes:
+                told.get(timeout=START_S)
+            begin_ns = time.monotonic_ns() + round(_BEGIN_AFTER_S * 1e9)
+            before = watch.cpu_ns()
+            for _ in processes:
+                go.put(begin_ns)
+            seen = _see(session, transactions, deadline_s=_BEGIN_AFTER_S + 3 * seconds + START_S)
+            taken_s = (time.monotonic_ns() - begin_ns) / 1e9
+            cpu = {title: round((ns - before[title]) / taken_s / 1e7, 1) for title, ns in watch.cpu_ns().items()}
+            for process in processes:
+                process.join(START_S)
+        sent, confirmed = array("q", bytes(8 * transactions)), array("q", bytes(8 * transactions))
+        for number in range(writers):
+            times = array("q", (Path(folder) / str(number)).read_bytes())
+            sent[number::writers], confirmed[number::writers] = times[::2], times[1::2]
+    last = max(confirmed)
+    first = min(sent)
+    skip = round(transactions * _WARM_UP)
+    return {
+        "rate": rate, "reached": round(transactions / max((last - first) / 1e9, 1e-9)), "transactions": transactions,
+        "from_sent_us": _percentiles(seen[skip:], sent[skip:]), "from_confirmed_us": _percentiles(seen[skip:], confirmed[skip:]),
+        "cpu_percent": cpu,
+    }  # fmt: skip
+
+
+def _see(session: engine.Stream, transactions: int, deadline_s: float) -> array[int]:
+    """When each transaction's row was there, CLOCK_MONOTONIC in ns, by its number."""
+    seen = array("q", bytes(8 * transactions))
+    count = 0
+    deadline = time.monotonic() + deadline_s
+    batch: engine.Batch | None = next(session)  # from here on batches are sent ahead
+    while True:
+        if batch is not None:
+            for op, _, _, row in batch.iter_rows():
+                assert row is not None
+                now = time.monotonic_ns()
+                check_equal("what the consumer sees", (op, seen[row[0]]), ("insert", 0))
+                seen[row[0]] = now
+                count += 1
+            batch.ack()
+        if count == transactions:
+            return seen
+        if time.monotonic() > deadline:
+            raise EngineError("bench: not every commit has arrived", arrived=count, committed=transactions)
+        batch = session.get(wait_ms=_WAIT_MS)
+
+
+def _commit(
+    account: dict[str, Any], name: str, number: int, writers: int, rate: int, transactions: int, path: str, told: Any, go: Any
+) -> None:
+    """A writer: its share of the transactions, each at its time or, when late, at once; the times go to the file."""
+    connection = _connected(account)
+    told.put("ready")
+    begin_ns = go.get(timeout=START_S)
+    times = array("q")
+    step_ns = 1e9 / rate
+    for transaction in range(number, transactions, writers):
+        due = begin_ns + round(transaction * step_ns)
+        while (left := due - time.monotonic_ns()) > 0:
+            time.sleep(left / 1e9)
+        times.append(time.monotonic_ns())
+        connection.query(f"INSERT INTO {SCHEMA}.{name} VALUES ({transaction}, 'the row of transaction {transaction}')")
+        times.append(time.monotonic_ns())
+    Path(path).write_bytes(times.tobytes())
+    connection.close()
+
+
+def _percentiles(seen: array[int], begun: array[int]) -> dict[str, float]:
+    histogram = _histogram()
+    for begin, end in zip(begun, seen, strict=True):
+        histogram.record_value(max(end - begin, 1))
+    return {
+        "max" if percentile == 100 else f"p{percentile:g}": round(histogram.get_value_at_percentile(percentile) / 1000, 1)
+        for percentile in PERCENTILES
+    }
+
+
+def _histogram() -> Any:
+    try:
+        from hdrh.histogram import HdrHistogram
+    except ImportError:
+        raise EngineError("bench: hdrhistogram is not installed", remedy="pip install 'binlog-engine[bench]'") from None
+    return HdrHistogram(1, _LONGEST_NS, 3)
+
+
+def _await_connected(data_dir: Path) -> None:
+    """Until the source reads: what is committed from now on is measured."""
+    from engine.counters import SourceCounter
+    from engine.instance import Instance
+    from engine.ring import Ring
+
+    ring = Ring.attach(Instance(data_dir).source_ring("bench"))
+    counters = ring.counters
+    deadline = time.monotonic() + START_S
+    while not counters[SourceCounter.CONNECTED]:
+        if time.monotonic() > deadline:
+            raise EngineError("bench: the source doesn't connect to the server")
+        time.sleep(0.01)
+    counters.release()
+    ring.close()
+
+
+def _connected(account: dict[str, Any]) -> Any:
+    import pymysql
+
+    try:
+        return pymysql.connect(**account, autocommit=True)
+    except pymysql.err.OperationalError as error:
+        raise EngineError("bench: the account can't connect", error=error, host=account["host"], port=account["port"]) from None
+
+
+def _run(account: dict[str, Any], *statements: str) -> None:
+    import pymysql
+
+    connection = _connected(account)
+    try:
+        for statement in statements:
+            connection.query(statement)
+    except pymysql.err.MySQLError as error:
+        raise EngineError(
+            "bench: the account may not make what is needed", statement=statement, error=error,
+            remedy=f"GRANT ALL ON {SCHEMA}.* to it",
+        ) from None  # fmt: skip
+    finally:
+        connection.close()
