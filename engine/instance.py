@@ -38,6 +38,11 @@ class Instance:
         """JSON the supervisor keeps up to date: pids, states and last errors."""
         return self.data_dir / "engine.json"
 
+    @property
+    def rings_file(self) -> Path:
+        """JSON that says which rings were made whole and for which config, for an engine that comes after a killed one."""
+        return self.data_dir / "rings.json"
+
     def meta_file(self, kind: str) -> Path:
         """SQLite file of the meta manager; the memory kind lies in shared memory and goes with the engine."""
         return self.data_dir / "meta.sqlite" if kind == "file" else Path("/dev/shm") / f"{self.prefix}meta.sqlite"

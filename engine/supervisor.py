@@ -87,8 +87,9 @@ class Supervisor:
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, self._stop)
             try:
-                self._memory.remove_all()  # of a predecessor that was killed
+                self._memory.open()
                 self._conductor.begin(self)
+                self._memory.forget_leftovers(self.running, self.sources)
                 self._start(self.server)
                 return self._watch()
             finally:
@@ -149,11 +150,8 @@ class Supervisor:
             return
         begun = self._joined_by_sources(new)
         self._halt([name for name in begun if name in self.running])
-        for name in begun:
-            self._memory.make_stores(name)
+        self._memory.provide(begun)
         sources = self._sources_of(begun)
-        for source in sources:
-            self._memory.make_source(source, [name for name in begun if source in self.config.sources_of(name)])
         self.running += new
         for name in begun:
             self.server.tell(do="activate", destination=name)

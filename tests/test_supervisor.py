@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from engine.instance import Instance
+from tests.kills import is_alive
 from tests.running_engine import RunningEngine, command
 
 
@@ -109,20 +110,31 @@ def test_the_children_die_with_a_killed_supervisor_and_the_next_run_goes_on_afte
     pids = [stage["pid"] for stage in running.observe()["stages"]]
     running.kill()
     running.process = None
-    running.wait_until(lambda: not any(_alive(pid) for pid in pids))
+    running.wait_until(lambda: not any(is_alive(pid) for pid in pids))
     running.start()
     with running.connect("all") as stream:
         rest = read_all(stream)
     assert not {str(change) for change in first} & {str(change) for change in rest}
     assert first
     assert rest
+    assert "is taken over as the killed engine left it" in running.log
 
 
-def _alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
-    except OSError:
-        return False
+def test_without_the_record_of_what_was_whole_the_next_run_reads_again_after_the_last_ack(running):
+    with running.connect("all") as stream:
+        batch = stream.get(wait_ms=5000, rows=3)
+        first = [change.to_json() for change in batch]
+        batch.ack()
+    pids = [stage["pid"] for stage in running.observe()["stages"]]
+    running.kill()
+    running.process = None
+    running.wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    (running.folder / "data" / "rings.json").unlink()
+    running.start()
+    with running.connect("all") as stream:
+        rest = read_all(stream)
+    assert not {str(change) for change in first} & {str(change) for change in rest}
+    assert "is not taken over" in running.log
 
 
 def test_a_second_engine_on_the_same_data_dir_is_refused_by_name(running):
