@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from engine.schema import Column, TableSchema
 from engine.source.charsets import as_stored, charset_of_collation, max_character_bytes
-from engine.source.history.columns import CHARSET_TYPES
-from engine.source.history.definition import ColumnDefinition, TableDefinition
+from engine.source.history.definition import CHARSET_TYPES, ColumnDefinition, TableDefinition
 from engine.source.table_map import (
     BLOB_SIZES,
     BLOBS,

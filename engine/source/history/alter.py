@@ -8,49 +8,39 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from engine.source.history.columns import CHARSET_TYPES, Context, ParsedColumn, parse_column
+from sqlglot import exp
+
+from engine.source.history.columns import Context, ParsedColumn, read_column
 from engine.source.history.definition import (
+    CHARSET_TYPES,
     PRIMARY,
     ColumnDefinition,
     Key,
+    NotUnderstood,
     TableDefinition,
     charset_of_collation_name,
     known_charset,
     same,
 )
 from engine.source.history.draft import Draft, Session
-from engine.source.history.elements import TableMaker, charset_option, exists_clause, is_key, with_versioning
-from engine.source.history.tokens import Cursor, NotUnderstood
-
-# Clauses and options that change neither columns nor keys nor character sets.
-_NO_EFFECT = {
-    "ALGORITHM", "ANALYZE", "AUTOEXTEND_SIZE", "AUTO_INCREMENT", "AVG_ROW_LENGTH", "CHECK", "CHECKSUM", "COALESCE", "COMMENT",
-    "COMPRESSION", "CONNECTION", "DATA", "DELAY_KEY_WRITE", "DISABLE", "DISCARD", "ENABLE", "ENCRYPTED", "ENCRYPTION",
-    "ENCRYPTION_KEY_ID", "ENGINE", "ENGINE_ATTRIBUTE", "EXCHANGE", "FORCE", "IETF_QUOTES", "IMPORT", "INDEX", "INSERT_METHOD",
-    "KEY_BLOCK_SIZE", "LOCK", "MAX_ROWS", "MIN_ROWS", "NOWAIT", "OPTIMIZE", "ORDER", "PACK_KEYS", "PAGE_CHECKSUM",
-    "PAGE_COMPRESSED", "PAGE_COMPRESSION_LEVEL", "PARTITION", "PASSWORD", "REBUILD", "REMOVE", "REORGANIZE", "REPAIR",
-    "ROW_FORMAT", "SECONDARY_ENGINE", "SECONDARY_ENGINE_ATTRIBUTE", "SECONDARY_LOAD", "SECONDARY_UNLOAD", "SEQUENCE",
-    "START", "STATS_AUTO_RECALC", "STATS_PERSISTENT", "STATS_SAMPLE_PAGES", "STORAGE", "TABLESPACE", "TRANSACTIONAL",
-    "TRUNCATE", "UNION", "WAIT", "WITH", "WITHOUT",
-}  # fmt: skip
+from engine.source.history.elements import TableMaker, charset_option, told_name, with_versioning
 
 
-def alter_table(cursor: Cursor, session: Session, draft: Draft) -> None:
-    """ALTER [ONLINE] [IGNORE] TABLE, from the name on.
+def alter_table(tree: exp.Alter, session: Session, draft: Draft) -> None:
+    """Carry out an Alter of kind TABLE.
 
     Raises:
-        NotUnderstood: the table isn't known, lacks what a clause names, or a clause is of no known form.
+        NotUnderstood: the table isn't known, or lacks what a clause names.
     """
-    exists_clause(cursor)
-    name = cursor.qualified(session.schema)
+    name = told_name(tree.this, session.schema)
     known = draft.find(name)
-    while (cursor.accept("WAIT") and cursor.take()) or cursor.accept("NOWAIT"):
-        pass
-    clauses = [clause for clause in cursor.elements() if clause]
+    clauses = tree.args["actions"]
     if not isinstance(known, TableDefinition):
-        renamed = [clause for clause in clauses if is_rename(clause)]
-        if known is not None or renamed:
-            _rename(renamed, name, session, draft)
+        for clause in clauses:
+            if isinstance(clause, exp.AlterRename):
+                draft.rename(name, told_name(clause.this, session.schema))
+            elif known is not None:
+                _other_tables(clause, None, session, draft)
         return
     altered = _Alteration(known, name[0], session, draft)
     for clause in clauses:
@@ -60,17 +50,6 @@ def alter_table(cursor: Cursor, session: Session, draft: Draft) -> None:
         draft.change(name, changed)
     if altered.new_name:
         draft.rename(name, altered.new_name)
-
-
-def is_rename(clause: Cursor) -> bool:
-    return clause.word() == "RENAME" and clause.word(1) not in ("COLUMN", "INDEX", "KEY")
-
-
-def _rename(clauses: list[Cursor], name: tuple[str, str], session: Session, draft: Draft) -> None:
-    for clause in clauses:
-        clause.expect("RENAME")
-        clause.accept_one("TO", "AS", "=")
-        draft.rename(name, clause.qualified(session.schema))
 
 
 class _Alteration:
@@ -91,109 +70,60 @@ class _Alteration:
         self.visible: dict[str, bool] = {}
         self.dropped_keys: set[str] = set()
         self.renamed_keys: dict[str, str] = {}
-        self.key_clauses: list[Cursor | ParsedColumn] = []
+        self.key_clauses: list[exp.Expr | ParsedColumn] = []
         self.versioning: bool | None = None
-        self.column_clauses: list[tuple[str, str, Cursor]] = []
+        self.column_clauses: list[tuple[str, exp.ColumnDef]] = []  # old name, "" for those that are added
 
-    def clause(self, cursor: Cursor) -> None:
-        word = cursor.word()
-        if is_rename(cursor):
-            cursor.take()
-            cursor.accept_one("TO", "AS", "=")
-            self.new_name = cursor.qualified(self.session.schema)
-        elif word in ("ADD", "DROP", "MODIFY", "CHANGE", "ALTER", "RENAME"):
-            cursor.take()
-            getattr(self, f"_{word.lower()}")(cursor)
-        elif cursor.accept("CONVERT", "TO"):
-            if cursor.accept("CHARACTER", "SET") or cursor.accept("CHAR", "SET") or cursor.accept("CHARSET"):
-                self._convert(cursor)
-        elif cursor.word(1) == "=" or word in _NO_EFFECT | {"DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "CONVERT", "CHAR"}:
-            self.charset = charset_option(cursor) or self.charset
-        else:
-            raise NotUnderstood(f"the clause {word or cursor.take().text} is not known")
-
-    def _add(self, cursor: Cursor) -> None:
-        if cursor.word() in ("PARTITION", "PERIOD") and cursor.word(1):
-            return
-        if cursor.accept("SYSTEM", "VERSIONING"):
-            self.versioning = True
-            return
-        if is_key(cursor):
-            self.key_clauses.append(cursor)
-            return
-        cursor.accept("COLUMN")
-        missing = exists_clause(cursor)
-        if cursor.word() == "(":
-            for element in cursor.group().elements():
-                if is_key(element):
-                    self.key_clauses.append(element)
+    def clause(self, tree: exp.Expr) -> None:
+        match tree:
+            case exp.ColumnDef():
+                if not tree.args.get("exists") or self.table.position(tree.name) < 0:
+                    self.column_clauses.append(("", tree))
+            case exp.ModifyColumn():
+                rename = tree.args.get("rename_from")
+                if old := self._column(rename.name if rename else tree.this.name, lenient=tree.this.args.get("exists")):
+                    self.column_clauses.append((old, tree.this))
+            case exp.RenameColumn():
+                if old := self._column(tree.name, lenient=tree.args.get("exists")):
+                    self.renamed[old] = tree.args["to"].name
+            case exp.AlterColumn():
+                column = self._column(tree.name, lenient=tree.args.get("exists"))
+                self.visible[column] = tree.args["visible"] == "VISIBLE"
+            case exp.Drop():
+                name = tree.args["tables"][0].name
+                if tree.args["kind"] == "INDEX":
+                    self.dropped_keys.add(name.lower())
                 else:
-                    self.column_clauses.append(("add", "", element))
-        else:
-            self.column_clauses.append(("add if missing" if missing else "add", "", cursor))
+                    self.dropped.add(self._column(name, lenient=tree.args.get("exists")))
+            case exp.DropPrimaryKey():
+                self.dropped_keys.add(PRIMARY.lower())
+            case exp.RenameIndex():
+                self.renamed_keys[tree.name.lower()] = tree.args["to"].name
+            case exp.AddConstraint():
+                self.key_clauses += tree.expressions
+            case exp.AlterRename():
+                self.new_name = told_name(tree.this, self.session.schema)
+            case exp.WithSystemVersioningProperty():
+                self.versioning = tree.args["on"]
+            case exp.AlterSet():
+                self._convert(tree.expressions)
+            case exp.CharacterSetProperty() | exp.CollateProperty():
+                self.charset = charset_option([tree]) or self.charset
+            case _:
+                _other_tables(tree, self.table, self.session, self.draft)
 
-    def _drop(self, cursor: Cursor) -> None:
-        if cursor.accept("PRIMARY", "KEY"):
-            self.dropped_keys.add(PRIMARY.lower())
-        elif cursor.accept("SYSTEM", "VERSIONING"):
-            self.versioning = False
-        elif cursor.accept_one("INDEX", "KEY", "CONSTRAINT"):
-            exists_clause(cursor)
-            self.dropped_keys.add(cursor.name().lower())
-        elif cursor.word() not in ("FOREIGN", "CHECK", "PARTITION") and not (
-            cursor.word() == "PERIOD" and cursor.word(1) == "FOR"
-        ):
-            cursor.accept("COLUMN")
-            lenient = exists_clause(cursor)
-            self.dropped.add(self._column(cursor.name(), lenient=lenient))
-
-    def _modify(self, cursor: Cursor) -> None:
-        cursor.accept("COLUMN")
-        lenient = exists_clause(cursor)
-        token = cursor.peek()
-        if token is None:
-            raise NotUnderstood("MODIFY of nothing")
-        if old := self._column(token.text, lenient=lenient):
-            self.column_clauses.append(("change", old, cursor))
-
-    def _change(self, cursor: Cursor) -> None:
-        cursor.accept("COLUMN")
-        lenient = exists_clause(cursor)
-        if old := self._column(cursor.name(), lenient=lenient):
-            self.column_clauses.append(("change", old, cursor))
-
-    def _alter(self, cursor: Cursor) -> None:
-        if cursor.word() in ("INDEX", "KEY", "CHECK", "CONSTRAINT") and cursor.word(1) != "SET":
-            return
-        cursor.accept("COLUMN")
-        lenient = exists_clause(cursor)
-        column = self._column(cursor.name(), lenient=lenient)
-        if cursor.accept("SET") and cursor.word() in ("VISIBLE", "INVISIBLE"):
-            self.visible[column] = cursor.word() == "VISIBLE"
-
-    def _rename(self, cursor: Cursor) -> None:
-        names = self.renamed if cursor.accept("COLUMN") else self.renamed_keys
-        if names is self.renamed_keys:
-            cursor.accept_one("INDEX", "KEY")
-        lenient = exists_clause(cursor)
-        old = cursor.name()
-        cursor.expect("TO")
-        if names is self.renamed_keys:
-            names[old.lower()] = cursor.name()
-        elif column := self._column(old, lenient=lenient):
-            names[column] = cursor.name()
-
-    def _convert(self, cursor: Cursor) -> None:
-        charset = known_charset(cursor.take().text)
-        if cursor.accept("COLLATE"):
-            charset = charset_of_collation_name(cursor.take().text) or charset
+    def _convert(self, options: list[exp.Expr]) -> None:
+        """CONVERT TO CHARACTER SET x [COLLATE y]; `default` is that of the database."""
+        charset = known_charset(options[0].name)
+        for option in options[1:]:
+            charset = charset_of_collation_name(option.name) or charset
         if charset == "binary":
             raise NotUnderstood("text becomes bytes")
         found = self.draft.default_charset(self.schema, self.session) if charset == "default" else charset
         self.convert_to = found
         self.charset = found
 
-    def _column(self, name: str, *, lenient: bool) -> str:
+    def _column(self, name: str, *, lenient: bool | None) -> str:
         """The column's name in lower case; "" where it isn't there, and that is allowed."""
         if self.table.position(name) < 0:
             if lenient:
@@ -204,17 +134,17 @@ class _Alteration:
     def _parse_columns(self) -> None:
         """Only now is the character set known that new columns get, wherever its clause stands."""
         context = Context(self.charset, self.session.mariadb, self.session.sql_mode)
-        for how, old, cursor in self.column_clauses:
-            parsed = parse_column(cursor, context)
-            if how == "change":
+        for old, tree in self.column_clauses:
+            parsed = read_column(tree, context)
+            if not old:
+                self.placed.append(("", parsed))
+            else:
                 if parsed.first or parsed.after:
                     self.placed.append((old, parsed))
                 else:
                     self.redefined[old] = parsed
                 if not same(parsed.column.name, old):
                     self.renamed[old] = parsed.column.name
-            elif how == "add" or self.table.position(parsed.column.name) < 0:
-                self.placed.append(("", parsed))
             if parsed.primary or parsed.unique:
                 self.key_clauses.append(parsed)
 
@@ -290,3 +220,12 @@ class _Alteration:
             else:
                 maker.key(clause)
         return keys
+
+
+def _other_tables(tree: exp.Expr, model: TableDefinition | None, session: Session, draft: Draft) -> None:
+    """MariaDB's CONVERT PARTITION p TO TABLE x, a Clone of the model, and CONVERT TABLE x TO PARTITION, a SwapTable."""
+    if isinstance(tree, exp.Clone):
+        name = told_name(tree.this, session.schema)
+        draft.put(name, model) if model else draft.drop(name)
+    elif isinstance(tree, exp.SwapTable):
+        draft.drop(told_name(tree.this, session.schema))

@@ -1,20 +1,20 @@
-"""What a statement does to the tables: CREATE, DROP, RENAME, TRUNCATE of tables, databases and indexes.
+"""What a statement does to the tables: CREATE, DROP, RENAME of tables, databases and indexes; ALTER TABLE is in alter.py.
 
-Read by a parser of our own and not by sqlglot, which hands back whatever its grammar of ALTER and of column attributes
-doesn't cover as text. Here only names, types and keys are read, and everything else is skipped by its form, so new options
-of new versions do no harm; and what a definition means is checked against each TABLE_MAP anyway.
+Statements are parsed by sqlglot (dialect.py, grammar.py); what they mean is checked against each TABLE_MAP anyway.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
+from sqlglot import exp
+
+from engine.source.history import dialect
 from engine.source.history.alter import alter_table
 from engine.source.history.columns import Context
-from engine.source.history.definition import Key, TableDefinition, charset_of_collation_name, known_charset
+from engine.source.history.definition import Key, NotUnderstood, TableDefinition
 from engine.source.history.draft import Draft, Session
-from engine.source.history.elements import TableMaker, charset_option, exists_clause, key_parts, with_versioning, without_key
-from engine.source.history.tokens import Cursor, NotUnderstood, tokens
+from engine.source.history.elements import TableMaker, charset_option, key_parts, told_name, with_versioning, without_key
 
 
 def apply(text: str, session: Session, draft: Draft) -> None:
@@ -23,137 +23,88 @@ def apply(text: str, session: Session, draft: Draft) -> None:
     Raises:
         NotUnderstood: it concerns tables, but what it does to them can't be told.
     """
-    cursor = Cursor(tokens(text, session.sql_mode, mariadb=session.mariadb))
-    while cursor.accept_one("(", ";"):
-        pass
-    verb = cursor.accept_one("CREATE", "ALTER", "DROP", "RENAME")
-    replaces = verb == "CREATE" and cursor.accept("OR", "REPLACE")
-    unique = False
-    while word := cursor.accept_one("ONLINE", "OFFLINE", "IGNORE", "UNIQUE"):
-        unique |= word == "UNIQUE"
-    what = cursor.accept_one("TABLE", "TABLES", "DATABASE", "SCHEMA", "INDEX")
-    if not verb or not what:
-        return
-    if what in ("DATABASE", "SCHEMA"):
-        _database(verb, cursor, session, draft)
-    elif what == "INDEX":
-        _index(verb, cursor, session, draft, unique=unique)
-    elif verb == "CREATE":
-        _create_table(cursor, session, draft, replaces=replaces)
-    elif verb == "ALTER":
-        alter_table(cursor, session, draft)
-    elif verb == "DROP":
-        exists_clause(cursor)
-        for element in cursor.elements():
-            draft.drop(element.qualified(session.schema))
-    else:
-        exists_clause(cursor)
-        for element in cursor.elements():
-            exists_clause(element)
-            old = element.qualified(session.schema)
-            if element.accept("WAIT"):
-                element.take()
-            element.accept("NOWAIT")
-            element.expect("TO")
-            draft.rename(old, element.qualified(session.schema))
+    for tree in dialect.parse(text, session.sql_mode, mariadb=session.mariadb):
+        _apply(tree, session, draft)
+
+
+def _apply(tree: exp.Expr, session: Session, draft: Draft) -> None:
+    match tree, tree.args.get("kind"):
+        case exp.Create(), "TABLE":
+            _create_table(tree, session, draft)
+        case exp.Create(), "INDEX":
+            if tree.args["unique"]:
+                key = Key(tree.this.name, key_parts(tree.this.args["params"].args["columns"]))
+                _change_keys(tree.this.args["table"], session, draft, added=key)
+        case exp.Create(), "DATABASE":
+            _create_database(tree, session, draft)
+        case exp.Alter(), "TABLE":
+            alter_table(tree, session, draft)
+        case exp.Alter(), "DATABASE":
+            if charset := charset_option(tree.args["options"]):
+                draft.set_charset(_database(tree.this, session), charset)
+        case exp.Drop(), "TABLE":
+            for table in tree.args["tables"]:
+                draft.drop(told_name(table, session.schema))
+        case exp.Drop(), "INDEX":
+            _change_keys(tree.args["cluster"], session, draft, dropped=tree.args["tables"][0].name)
+        case exp.Drop(), "DATABASE":
+            schema = tree.args["tables"][0].db
+            for name in draft.names_in(schema):
+                draft.drop(name)
+            draft.set_charset(schema, None)
+        case exp.Block(), _:
+            for each in tree.expressions:
+                _apply(each, session, draft)
 
 
 # ---- databases and indexes -----------------------------------------------------------------------------------------
 
 
-def _database(verb: str, cursor: Cursor, session: Session, draft: Draft) -> None:
-    exists = exists_clause(cursor)
-    if verb == "DROP":
-        schema = cursor.name()
-        for name in draft.names_in(schema):
-            draft.drop(name)
-        draft.set_charset(schema, None)
-        return
-    named = verb == "CREATE" or not _starts_option(cursor)
-    found = cursor.name() if named else session.schema
-    if found is None:
+def _database(tree: exp.Expr | None, session: Session) -> str:
+    schema = tree.db if isinstance(tree, exp.Table) else session.schema
+    if schema is None:
         raise NotUnderstood("no default schema")
-    charset = charset_option(cursor)
-    if verb == "CREATE":
-        if exists and draft.charset(found):
-            return
-        charset = charset or draft.default_charset("", session)
-    if charset:
-        draft.set_charset(found, charset)
+    return schema
 
 
-def _starts_option(cursor: Cursor) -> bool:
-    return cursor.word() in ("DEFAULT", "CHARACTER", "CHARSET", "COLLATE", "ENCRYPTION", "READ", "COMMENT")
-
-
-def _index(verb: str, cursor: Cursor, session: Session, draft: Draft, *, unique: bool) -> None:
-    """Of indexes only unique ones matter, since one may stand in for a primary key."""
-    exists_clause(cursor)
-    index = cursor.name()
-    while cursor and cursor.word() != "ON":
-        cursor.skip()
-    cursor.expect("ON")
-    name = cursor.qualified(session.schema)
-    table = draft.find(name)
-    if not isinstance(table, TableDefinition):
+def _create_database(tree: exp.Create, session: Session, draft: Draft) -> None:
+    schema = _database(tree.this, session)
+    if tree.args["exists"] and draft.charset(schema):
         return
-    if verb == "DROP":
-        draft.change(name, without_key(table, index))
-    elif unique:
-        key = Key(index, key_parts(cursor.group()))
-        draft.change(name, replace(table, keys=(*table.keys, key)).settled())
+    charset = charset_option(tree.args["properties"].expressions) or draft.default_charset("", session)
+    if charset:
+        draft.set_charset(schema, charset)
+
+
+def _change_keys(table: exp.Expr, session: Session, draft: Draft, *, added: Key | None = None, dropped: str = "") -> None:
+    """Of indexes only unique ones matter, since one may stand in for a primary key."""
+    name = told_name(table, session.schema)
+    known = draft.find(name)
+    if isinstance(known, TableDefinition):
+        draft.change(name, replace(known, keys=(*known.keys, added)).settled() if added else without_key(known, dropped))
 
 
 # ---- CREATE TABLE --------------------------------------------------------------------------------------------------
 
 
-def _create_table(cursor: Cursor, session: Session, draft: Draft, *, replaces: bool) -> None:
-    exists = exists_clause(cursor)
-    name = cursor.qualified(session.schema)
-    if exists and not replaces and isinstance(draft.find(name), TableDefinition):
+def _create_table(tree: exp.Create, session: Session, draft: Draft) -> None:
+    body = tree.this
+    name = told_name(body.this if isinstance(body, exp.Schema) else body, session.schema)
+    if tree.args["exists"] and not tree.args["replace"] and isinstance(draft.find(name), TableDefinition):
         return
-    body = cursor.group() if cursor.word() == "(" else None
-    like = cursor if body is None else body
-    if like.accept("LIKE"):
-        model = draft.find(like.qualified(session.schema))
-        if not isinstance(model, TableDefinition):
+    options = tree.args["properties"].expressions
+    if model := next((option for option in options if isinstance(option, exp.LikeProperty)), None):
+        found = draft.find(told_name(model.this, session.schema))
+        if not isinstance(found, TableDefinition):
             raise NotUnderstood("it is made like a table that isn't known")
-        draft.put(name, model)
+        draft.put(name, found)
         return
-    if body is None or body.word() == "SELECT" or body.word() == "WITH":
+    if tree.args["expression"] or not isinstance(body, exp.Schema):
         raise NotUnderstood("its columns come from a SELECT")
-    charset, versioned = _table_options(cursor)
-    context = Context(charset or draft.default_charset(name[0], session), session.mariadb, session.sql_mode)
+    context = Context(charset_option(options) or draft.default_charset(name[0], session), session.mariadb, session.sql_mode)
     made = TableMaker(context)
-    for element in body.elements():
+    for element in body.expressions:
         made.element(element)
     table = TableDefinition(tuple(made.columns), tuple(made.keys), context.charset)
+    versioned = any(isinstance(option, exp.WithSystemVersioningProperty) for option in options)
     draft.put(name, (with_versioning(table) if versioned else table).settled())
-
-
-def _table_options(cursor: Cursor) -> tuple[str | None, bool]:
-    """Default character set, and whether MariaDB versions the table's rows.
-
-    Raises:
-        NotUnderstood: columns come from a SELECT too.
-    """
-    charset, versioned = None, False
-    while cursor:
-        if cursor.accept("CHARACTER", "SET") or cursor.accept("CHAR", "SET") or cursor.accept("CHARSET"):
-            cursor.accept("=")
-            charset = known_charset(cursor.take().text)
-        elif cursor.accept("COLLATE"):
-            cursor.accept("=")
-            charset = charset_of_collation_name(cursor.take().text) or charset
-        elif cursor.accept("WITH", "SYSTEM", "VERSIONING"):
-            versioned = True
-        elif cursor.word() in ("SELECT", "WITH", "VALUES") and cursor.word(1) != "LESS":
-            raise NotUnderstood("some of its columns come from a SELECT")
-        elif cursor.word() == "PARTITION" and cursor.word(1) == "BY":
-            while cursor and cursor.word() not in ("AS", "SELECT"):
-                cursor.skip()
-        else:
-            cursor.skip()
-            if cursor.accept("="):
-                cursor.take()
-    return (None if charset == "default" else charset), versioned

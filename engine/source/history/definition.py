@@ -7,7 +7,13 @@ from typing import Any
 
 from engine.source.charsets import ALIASES, COLLATIONS
 
+TEXT_TYPES = {"char", "varchar", "tinytext", "text", "mediumtext", "longtext"}
+CHARSET_TYPES = TEXT_TYPES | {"enum", "set"}
 BLOBS = {"tinytext", "text", "mediumtext", "longtext", "tinyblob", "blob", "mediumblob", "longblob"}
+
+
+class NotUnderstood(Exception):
+    """A statement that this side can't follow; never leaves the history."""
 
 
 @dataclass(frozen=True)

@@ -2,60 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
-from engine.source.history.columns import Context, ParsedColumn, parse_column
+from sqlglot import exp
+
+from engine.source.history.columns import Context, ParsedColumn, read_column
 from engine.source.history.definition import (
     PRIMARY,
     ColumnDefinition,
     Key,
+    NotUnderstood,
     TableDefinition,
     charset_of_collation_name,
     known_charset,
     same,
 )
-from engine.source.history.tokens import Cursor
-
-KEY_WORDS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"}
 
 
-def exists_clause(cursor: Cursor) -> bool:
-    """Past IF EXISTS or IF NOT EXISTS, if it comes."""
-    return cursor.accept("IF", "EXISTS") or cursor.accept("IF", "NOT", "EXISTS")
+def told_name(tree: exp.Expr | None, schema: str | None) -> tuple[str, str]:
+    """(schema, table) of a Table; without a schema in the default one."""
+    assert isinstance(tree, exp.Table)
+    schema = tree.db or schema
+    if not schema:
+        raise NotUnderstood("no default schema")
+    return schema, tree.name
 
 
-def charset_option(cursor: Cursor) -> str | None:
-    """Go to the end; the last character set that an option on the way names, if one does."""
+def charset_option(options: Iterable[exp.Expr]) -> str | None:
+    """The last character set that options name, if one does; `default` is as none."""
     charset = None
-    while cursor:
-        if cursor.accept("CHARACTER", "SET") or cursor.accept("CHAR", "SET") or cursor.accept("CHARSET"):
-            cursor.accept("=")
-            charset = known_charset(cursor.take().text)
-        elif cursor.accept("COLLATE"):
-            cursor.accept("=")
-            charset = charset_of_collation_name(cursor.take().text) or charset
-        else:
-            cursor.skip()
+    for option in options:
+        if isinstance(option, exp.CharacterSetProperty):
+            charset = known_charset(option.name)
+        elif isinstance(option, exp.CollateProperty):
+            charset = charset_of_collation_name(option.name) or charset
     return None if charset == "default" else charset
 
 
 class TableMaker:
-    """Gathers columns and keys from the elements between CREATE TABLE's parentheses, and from ALTER TABLE's ADD."""
+    """Gathers columns and keys from the elements of CREATE TABLE, and from ALTER TABLE's ADD."""
 
     def __init__(self, context: Context, columns: list[ColumnDefinition] | None = None, keys: list[Key] | None = None) -> None:
         self.context = context
         self.columns = columns if columns is not None else []
         self.keys = keys if keys is not None else []
 
-    def element(self, cursor: Cursor) -> ParsedColumn | None:
-        """One element; a column is put at the end, and returned."""
-        if is_key(cursor):
-            self.key(cursor)
-            return None
-        parsed = parse_column(cursor, self.context)
+    def element(self, tree: exp.Expr) -> None:
+        """A ColumnDef, put at the end, or a key."""
+        if not isinstance(tree, exp.ColumnDef):
+            self.key(tree)
+            return
+        parsed = read_column(tree, self.context)
         self.columns.append(parsed.column)
         self.column_keys(parsed)
-        return parsed
 
     def column_keys(self, parsed: ParsedColumn) -> None:
         name = parsed.column.name
@@ -64,25 +64,13 @@ class TableMaker:
         elif parsed.unique:
             self.keys.append(Key(self._free_name(name), ((name, 0),)))
 
-    def key(self, cursor: Cursor) -> None:
-        """CONSTRAINT, PRIMARY KEY, UNIQUE; the others say nothing of interest."""
-        symbol = ""
-        if cursor.accept("CONSTRAINT") and cursor.word() not in ("PRIMARY", "UNIQUE", "FOREIGN", "CHECK"):
-            symbol = cursor.name()
-        if cursor.accept("PRIMARY"):
-            self._declare(cursor, PRIMARY)
-        elif cursor.accept("UNIQUE"):
-            cursor.accept_one("INDEX", "KEY")
-            exists_clause(cursor)
-            if cursor.word() not in ("(", "USING"):
-                symbol = cursor.name()
-            self._declare(cursor, symbol)
-
-    def _declare(self, cursor: Cursor, name: str) -> None:
-        while cursor and cursor.word() != "(":
-            cursor.take()
-        parts = key_parts(cursor.group())
-        self.keys.append(Key(name or self._free_name(parts[0][0] or "functional_index"), parts))
+    def key(self, tree: exp.Expr) -> None:
+        """PrimaryKey or UniqueColumnConstraint; the others say nothing of interest."""
+        if isinstance(tree, exp.PrimaryKey):
+            self.keys.append(Key(PRIMARY, key_parts(tree.expressions)))
+        elif isinstance(tree, exp.UniqueColumnConstraint):
+            parts = key_parts(tree.this.expressions)
+            self.keys.append(Key(tree.this.name or self._free_name(parts[0][0] or "functional_index"), parts))
 
     def _free_name(self, column: str) -> str:
         """What the servers call a key that has no name: its first column, then with _2, _3 ..."""
@@ -91,25 +79,15 @@ class TableMaker:
         return next(name for name in names if name.lower() not in taken)
 
 
-def is_key(cursor: Cursor) -> bool:
-    """Whether an element is a key, a constraint or a PERIOD, and not a column."""
-    word = cursor.word()
-    if word == "VECTOR":
-        return cursor.word(1) in ("INDEX", "KEY", "(")
-    return word in KEY_WORDS or (word == "PERIOD" and cursor.word(1) == "FOR")
-
-
-def key_parts(cursor: Cursor) -> tuple[tuple[str, int], ...]:
+def key_parts(parts: Iterable[exp.Expr]) -> tuple[tuple[str, int], ...]:
     """(column, characters of its prefix or 0) each; the column of an expression is ""."""
-    parts = []
-    for element in cursor.elements():
-        if element.word() == "(":
-            parts.append(("", 0))
-            continue
-        name = element.name()
-        prefix = int(element.group().take().text) if element.word() == "(" else 0
-        parts.append((name, prefix))
-    return tuple(parts)
+    found = []
+    for part in parts:
+        if isinstance(part, exp.ColumnPrefix):
+            found.append((part.name, int(part.expression.name)))
+        else:
+            found.append(("" if isinstance(part, exp.Paren) else part.name, 0))
+    return tuple(found)
 
 
 def with_versioning(table: TableDefinition) -> TableDefinition:

@@ -15,12 +15,10 @@ from typing import NamedTuple, Protocol
 
 from engine.errors import SourceError
 from engine.position import ORIGIN, Identity
-from engine.source.history import ddl
 from engine.source.history.catalog import SHOWN_CHARACTERS, Catalog, Entry, Known, Name, Unknown
-from engine.source.history.definition import TableDefinition
+from engine.source.history.definition import NotUnderstood, TableDefinition
 from engine.source.history.draft import Draft, Session
 from engine.source.history.snapshot import Answer
-from engine.source.history.tokens import NotUnderstood
 
 log = logging.getLogger("engine.source")
 
@@ -86,6 +84,8 @@ class SchemaHistory:
         for entry in self._entries_at(moment.at):
             if entry.how == "ddl":
                 return _lower_names(entry)
+        from engine.source.history import ddl  # with sqlglot, 15 MB that a source without DDL doesn't need
+
         entry = Entry(moment.at, "ddl", text[:SHOWN_CHARACTERS])
         draft = Draft(self._catalog, entry)
         try:

@@ -11,10 +11,7 @@ from engine.errors import ConnectionLost
 from engine.position import split_file_name
 from engine.source.connection import Connection
 from engine.source.history.catalog import Name
-from engine.source.history.columns import parse_column_type
 from engine.source.history.definition import ColumnDefinition, Key, TableDefinition, charset_of_collation_name
-from engine.source.history.elements import with_versioning
-from engine.source.history.tokens import Cursor, tokens
 
 _COLUMNS = """SELECT table_schema, table_name, column_name, column_type, character_set_name, is_nullable, extra, column_key
 FROM information_schema.columns WHERE {} ORDER BY table_schema, table_name, ordinal_position"""
@@ -74,6 +71,10 @@ class ServerTables:
 
 def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name, TableDefinition]:
     """One table, or all but the system's own. query: runs a statement with arguments, returns all rows."""
+    from engine.source.history.columns import Context, read_column
+    from engine.source.history.dialect import column as column_tree
+    from engine.source.history.elements import with_versioning
+
     where, arguments = (_ONE, name) if name else (_OWN, ())
     heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row for row in query(_TABLES.format(where), *arguments)}
     columns: dict[Name, list[ColumnDefinition]] = {}
@@ -82,9 +83,9 @@ def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name,
         if (schema, table) not in heads or heads[schema, table][3] == "VIEW":
             continue
         extra = str(extra or "").upper()
-        definition = parse_column_type(column, Cursor(tokens(str(type_), mariadb=mariadb)), charset, mariadb=mariadb)
+        definition = read_column(column_tree(f"c {type_}", mariadb=mariadb), Context(charset, mariadb)).column
         system = next((word for word in ("start", "end") if f"ROW {word.upper()}" in extra), "")
-        definition = replace(definition, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
+        definition = replace(definition, name=column, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
         columns.setdefault((schema, table), []).append(definition)
         if key == "PRI":
             promoted.setdefault((schema, table), set()).add(column)

@@ -9,9 +9,9 @@ import pytest
 from engine.position import Identity
 from engine.source.history.catalog import Catalog, Entry
 from engine.source.history.ddl import apply
-from engine.source.history.definition import TableDefinition
+from engine.source.history.definition import NotUnderstood, TableDefinition
 from engine.source.history.draft import Draft, Session
-from engine.source.history.tokens import NO_BACKSLASH_ESCAPES, NotUnderstood
+from engine.source.statements import NO_BACKSLASH_ESCAPES
 
 
 def after(*statements: str, case_sensitive: bool | None = True, **session: Any) -> Catalog:

@@ -142,7 +142,7 @@ def test_a_statement_that_cannot_be_followed_makes_only_its_table_unknown(
     bare: Database, make_engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from engine.source.history import ddl
-    from engine.source.history.tokens import NotUnderstood
+    from engine.source.history.definition import NotUnderstood
 
     follow = ddl.apply
 
