@@ -117,6 +117,7 @@ class ClusterConfig(_Table):
     name: Name | None = None  # of this engine in the cluster; None: host name and the port that it listens on
     address: Annotated[str, AfterValidator(_address)] | None = None  # where consumers reach it; None: the first of server.listen
     session_timeout_s: float = Field(default=6.0, ge=0.2, le=60)
+    balance_after_s: float = Field(default=10.0, ge=0)  # uneven for so long: destinations move to engines that have fewer
     flush_ms: int = Field(default=100, ge=0)  # acks go to ZooKeeper at most this often, per destination
 
 

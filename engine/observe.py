@@ -31,6 +31,7 @@ def observe(config: Config) -> dict[str, Any]:
         "version": state.get("version"),
         "listen": state.get("listen", []),
         "destinations": state.get("destinations", []),
+        "cluster": state.get("cluster"),
         "stages": stages,
         "sources": {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))},
         "consumers": {

@@ -15,7 +15,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import engine
 from engine.child import Child, end
@@ -45,6 +45,10 @@ class Conductor(Protocol):
         """Before the stages are ended."""
         ...
 
+    def describe(self) -> dict[str, Any] | None:
+        """What `status` shows of it; None: nothing."""
+        ...
+
 
 class AllAtOnce:
     """The conductor of an engine that is alone."""
@@ -57,6 +61,9 @@ class AllAtOnce:
 
     def end(self, supervisor: Supervisor) -> None:
         """Nobody has to be told."""
+
+    def describe(self) -> dict[str, Any] | None:
+        return None
 
 
 class Supervisor:
@@ -76,6 +83,7 @@ class Supervisor:
         self._selector.register(self._wake_fd, selectors.EVENT_READ)
         self._stopping = False
         self._changed = False  # since the state file was written
+        self._described: dict[str, Any] | None = None  # what the conductor said of itself last
 
     @property
     def children(self) -> list[Child]:
@@ -235,6 +243,8 @@ class Supervisor:
                     child.restarts += 1
                     self._start(child)
             self._conductor.turn(self)
+            if (seen := self._conductor.describe()) != self._described:
+                self._described, self._changed = seen, True
             if self._changed:
                 self._changed = False
                 self._write_state()
@@ -284,6 +294,7 @@ class Supervisor:
             "version": engine.__version__,
             "listen": self.config.server.listen,
             "destinations": self.running,
+            "cluster": self._described,
             "children": [child.to_json() for child in self.children],
         }
         draft = self.instance.state_file.with_suffix(".new")
@@ -296,7 +307,12 @@ def run_engine(config: Config) -> int:
     for source in config.sources.values():
         if source.url:
             source.account()
+    conductor: Conductor | None = None
+    if config.cluster is not None:
+        from engine.ha.conductor import ClusterConductor
+
+        conductor = ClusterConductor(config)
     try:
-        return Supervisor(config).run()
+        return Supervisor(config, conductor).run()
     except OSError as error:
         raise EngineError("the engine can't start", error=error) from error

@@ -40,6 +40,9 @@ class Told:
     def end(self, supervisor: Supervisor) -> None:
         pass
 
+    def describe(self) -> None:
+        pass
+
 
 if __name__ == "__main__":
     configure_logging()

@@ -40,14 +40,15 @@ class Grant:
     @classmethod
     def create(cls, path: Path) -> Grant:
         """A new one that grants nothing, in place of what there was."""
-        path.unlink(missing_ok=True)
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        draft = path.with_name(path.name + ".new")
+        fd = os.open(draft, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             os.truncate(fd, _SIZE)
             grant = cls(path, fd)
         finally:
             os.close(fd)
         grant._words[0] = _MAGIC
+        draft.rename(path)  # whole, or not there
         return grant
 
     @classmethod

@@ -5,6 +5,7 @@ ROOT/destinations/D/epoch        its version is the epoch of D's newest lease; w
 ROOT/destinations/D/owner        ephemeral: the lease, of the engine that has it now (JSON)
 ROOT/destinations/D/move         for whom it is meant next, for a moment (JSON)
 ROOT/drained/NAME                this engine takes no leases
+ROOT/balance                     written each time that somebody wants the destinations spread evenly at once
 """
 
 from __future__ import annotations
@@ -34,3 +35,7 @@ def owner_path(session: ZooKeeperSession, destination: str) -> str:
 
 def move_path(session: ZooKeeperSession, destination: str) -> str:
     return session.path("destinations", destination, "move")
+
+
+def balance_path(session: ZooKeeperSession) -> str:
+    return session.path("balance")
