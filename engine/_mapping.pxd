@@ -11,7 +11,7 @@ cdef class Mapping:
     cdef Py_ssize_t pins         # views and waits that still need it
     cdef bint closing            # unmap when the last pin goes
 
-    cdef int map(self, size_t header_bytes, size_t data_bytes, bint prefault) except -1
+    cdef int map(self, size_t header_bytes, size_t data_bytes, bint prefault, data) except -1
     cdef void close(self) noexcept
     cdef void unmap(self) noexcept
     cdef void pin(self) noexcept
@@ -20,6 +20,6 @@ cdef class Mapping:
     cdef object export(self, void *start, Py_ssize_t items, Py_ssize_t item_bytes, bint readonly)
 
 
-cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes, bint prefault)
+cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes, bint prefault, data)
 cdef Mapping open_file(name, directory)
 cdef int unlink_file(name, directory) except -1

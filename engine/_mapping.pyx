@@ -26,8 +26,8 @@ cdef str _file_path(name, directory):
     return os.path.join(directory, name)
 
 
-cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes, bint prefault):
-    """A new file, all its bytes allocated, and mapped; without a name it is in no directory."""
+cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes, bint prefault, data):
+    """A new file, all its bytes allocated, and mapped; without a name it is in no directory. data: path of another for them."""
     cdef Mapping mapping = Mapping.__new__(Mapping)
     mapping.path = "" if name is None else _file_path(name, directory)
     try:
@@ -40,8 +40,8 @@ cdef Mapping create_file(name, directory, size_t header_bytes, size_t data_bytes
     except OSError as error:
         raise RingError("ring can't be made", path=mapping.path, error=error.strerror) from error
     try:
-        os.posix_fallocate(mapping.fd, 0, header_bytes + data_bytes)  # an error now, not a SIGBUS later
-        mapping.map(header_bytes, data_bytes, prefault)
+        os.posix_fallocate(mapping.fd, 0, header_bytes + (0 if data else data_bytes))  # an error now, not a SIGBUS later
+        mapping.map(header_bytes, data_bytes, prefault, data)
     except BaseException as error:
         if mapping.path:
             os.unlink(mapping.path)
@@ -66,6 +66,19 @@ cdef Mapping open_file(name, directory):
     return mapping
 
 
+cdef int _open_data(path, size_t data_bytes) except -1:
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise RingError("the ring's data can't be opened", path=path, error=error.strerror) from error
+    if os.fstat(fd).st_size != data_bytes:
+        size = os.fstat(fd).st_size
+        os.close(fd)
+        raise RingError("foreign ring", path=path, differs="size", found=size, expected=data_bytes,
+                        remedy="the file of the ring's data was changed; restore it")
+    return fd
+
+
 cdef int unlink_file(name, directory) except -1:
     """Missing is fine."""
     try:
@@ -87,18 +100,28 @@ cdef class Mapping:
     def __dealloc__(self):
         self.unmap()  # a pin holds a reference, so there is none
 
-    cdef int map(self, size_t header_bytes, size_t data_bytes, bint prefault) except -1:
-        cdef size_t once = header_bytes + data_bytes
+    cdef int map(self, size_t header_bytes, size_t data_bytes, bint prefault, data) except -1:
+        """data: path of the file that holds the data; None or "": they follow the header."""
         cdef int access = PROT_READ | PROT_WRITE, flags = MAP_SHARED | MAP_FIXED | (MAP_POPULATE if prefault else 0)
+        cdef int fd = self.fd
+        cdef size_t at = header_bytes
+        if data:
+            fd, at = _open_data(data, data_bytes), 0
         # One reservation, so that nobody else gets a place in between.
-        cdef void *start = mmap(NULL, once + data_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        if start == MAP_FAILED:
-            raise RingError("no address space for the ring", bytes=once + data_bytes, error=os.strerror(errno))
-        self.start = <uint8_t *>start
-        self.mapped_bytes = once + data_bytes
-        if (mmap(start, once, access, flags, self.fd, 0) == MAP_FAILED
-                or mmap(self.start + once, data_bytes, access, flags, self.fd, header_bytes) == MAP_FAILED):
-            raise RingError("ring can't be mapped", path=self.path, bytes=once, error=os.strerror(errno))
+        cdef size_t bytes = header_bytes + 2 * data_bytes
+        cdef void *start = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
+        try:
+            if start == MAP_FAILED:
+                raise RingError("no address space for the ring", bytes=bytes, error=os.strerror(errno))
+            self.start = <uint8_t *>start
+            self.mapped_bytes = bytes
+            if (mmap(start, header_bytes, access, flags, self.fd, 0) == MAP_FAILED
+                    or mmap(self.start + header_bytes, data_bytes, access, flags, fd, at) == MAP_FAILED
+                    or mmap(self.start + header_bytes + data_bytes, data_bytes, access, flags, fd, at) == MAP_FAILED):
+                raise RingError("ring can't be mapped", path=self.path, data=data, bytes=bytes, error=os.strerror(errno))
+        finally:
+            if data:
+                close_fd(fd)
         return 0
 
     cdef void close(self) noexcept:

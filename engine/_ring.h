@@ -5,20 +5,24 @@
  *   offset  bytes
  *        0     64  identity   magic, version, header bytes, capacity, ring id, creation time
  *       64     64  put        bytes published since creation                     written by the writer
- *      128     64  tail       oldest byte still held; where new readers join     written by the writer
+ *      128     64  tail       the slowest ack seen; where new readers join       written by the writer
+ *                  floor      oldest byte that is not overwritten                written by the writer or by checkpoints
  *      192     64  put wake   futex word + number of waiters                     readers wait here for put
  *      256     64  ack wake   futex word + number of waiters                     the writer waits here for ack
  *      320     64  writer     pid, start time, heartbeat, state
- *      384   2176  2 notes    what the writer wants to find again after a crash, tied to a put
- *     2560    512  counters   64 numbers of the writer's stage
- *     3072   1024  -
- *     4096  32*768 readers    each: get, ack, owner, name, counters, 2 notes tied to an ack
- *    28672   4096  -
- *    32768         data       capacity bytes, mapped twice back to back
+ *      384   4224  2 notes    what the writer wants to find again after a crash, tied to a put
+ *     4608    512  counters   64 numbers of the writer's stage
+ *     5120   1024  data path  file that holds the data; empty: they follow the header
+ *     6144   2048  place count, failed flag
+ *     8192  32*768 readers    each: get, ack, owner, name, counters, 2 notes tied to an ack
+ *    32768   4096  places     512 sequences where records begin, about capacity/128 apart, the last ones
+ *    36864         data       capacity bytes, mapped twice back to back
  *
- * put >= get >= ack for every reader, and put - ack <= capacity. tail is the slowest ack that the writer has seen. All but
- * get (rollback) only grow; the byte at position p lives at data[p % capacity], and thanks to the second mapping [p, p + n)
- * is contiguous for every n <= capacity.
+ * put >= get >= ack for every reader, and put - floor <= capacity. What all have acked stays readable until its room is needed:
+ * floor <= every ack, and it moves only as far as the writer needs. In a ring with a data path floor is moved by checkpoints
+ * alone (engine/file_store.py), so that what the last checkpoint covers is never overwritten. All but get and ack (going
+ * back) only grow; the byte at position p lives at data[p % capacity], and thanks to the second mapping [p, p + n) is
+ * contiguous for every n <= capacity.
  */
 #ifndef BINLOG_ENGINE_RING_H
 #define BINLOG_ENGINE_RING_H
@@ -33,15 +37,18 @@
 #include <unistd.h>
 
 #define RING_MAGIC 0x31474E49524C4245ULL /* "EBLRING1" in memory */
-#define RING_VERSION 1u
-#define RING_HEADER_BYTES 32768u
+#define RING_VERSION 2u
+#define RING_HEADER_BYTES 36864u
 #define RING_IDENTITY_BYTES 64
 #define RING_READERS 32
 #define RING_NAME_BYTES 64
-#define RING_NOTE_BYTES 1064
+#define RING_NOTE_BYTES 2088
 #define RING_READER_NOTE_BYTES 136
 #define RING_COUNTERS 64
 #define RING_READER_COUNTERS 8
+#define RING_DATA_PATH_BYTES 1024
+#define RING_PLACES 512
+#define RING_PLACES_PER_CAPACITY 128 /* at most twice as many are marked within a capacity: two capacities are remembered */
 #define RING_NEVER UINT64_MAX
 
 enum { RING_WRITER_NONE = 0, RING_WRITER_LIVE = 1, RING_WRITER_FINISHED = 2 };
@@ -89,15 +96,18 @@ typedef struct {
     uint64_t created_ns;  /* CLOCK_REALTIME */
     uint8_t pad_identity[24];
     uint64_t put;  uint8_t pad_put[56];
-    uint64_t tail; uint8_t pad_tail[56];
+    uint64_t tail, floor; uint8_t pad_tail[48];
     uint32_t put_signal, put_waiters; uint8_t pad_put_wake[56];
     uint32_t ack_signal, ack_waiters; uint8_t pad_ack_wake[56];
     ring_owner_t writer;
     ring_note_t notes[2];
     uint64_t counters[RING_COUNTERS];
-    uint8_t pad_head[1024];
+    char data_path[RING_DATA_PATH_BYTES];
+    uint64_t place_count; /* marked since creation; the last RING_PLACES are there */
+    uint64_t sync_failed; /* the file system failed to write data back: its word that they are written now is worth nothing */
+    uint8_t pad_head[2032];
     ring_slot_t readers[RING_READERS];
-    uint8_t pad_end[4096];
+    uint64_t places[RING_PLACES];
 } ring_header_t;
 
 _Static_assert(sizeof(ring_owner_t) == 64, "an owner fills one cache line");
@@ -107,17 +117,19 @@ _Static_assert(offsetof(ring_header_t, tail) == 128, "tail has its own cache lin
 _Static_assert(offsetof(ring_header_t, put_signal) == 192, "put wake has its own cache line");
 _Static_assert(offsetof(ring_header_t, ack_signal) == 256, "ack wake has its own cache line");
 _Static_assert(offsetof(ring_header_t, notes) == 384, "notes follow the writer");
-_Static_assert(offsetof(ring_header_t, counters) == 2560, "counters follow the notes");
-_Static_assert(offsetof(ring_header_t, readers) == 4096, "readers start on a page");
+_Static_assert(offsetof(ring_header_t, counters) == 4608, "counters follow the notes");
+_Static_assert(offsetof(ring_header_t, readers) == 8192, "readers start on a page");
+_Static_assert(offsetof(ring_header_t, places) == 32768, "places fill a page");
 _Static_assert(sizeof(ring_header_t) == RING_HEADER_BYTES, "data starts on a page");
 
-/* A process's own view of a ring. `claim` and `limit` belong to the writer alone. */
+/* A process's own view of a ring. All from `claim` on belongs to the writer alone. */
 typedef struct {
     ring_header_t *header;
     uint8_t *data;
     uint64_t capacity;
     uint64_t claim; /* where the next byte goes; put <= claim */
-    uint64_t limit; /* how far it may go: the slowest ack seen + capacity */
+    uint64_t limit; /* how far it may go: floor, or the ack of a reader that has gone back, + capacity */
+    uint64_t last_place;
 } ring_t;
 
 /* ---- sequences ------------------------------------------------------------------------------------------------- */
@@ -150,11 +162,17 @@ static inline uint64_t ring_start_time_load_relaxed(const ring_owner_t *o) { ret
 static inline uint64_t ring_heartbeat_load_relaxed(const ring_owner_t *o) { return __atomic_load_n(&o->heartbeat_ns, __ATOMIC_RELAXED); }
 static inline void ring_heartbeat_store_relaxed(ring_owner_t *o, uint64_t now_ns) { __atomic_store_n(&o->heartbeat_ns, now_ns, __ATOMIC_RELAXED); }
 
-/* Never lowers it: a joining reader shows an ack from before for a moment, and bytes below tail may be gone already. */
-static inline void ring_tail_raise(ring_header_t *h, uint64_t to) {
-    uint64_t tail = __atomic_load_n(&h->tail, __ATOMIC_RELAXED);
-    while (tail < to && !__atomic_compare_exchange_n(&h->tail, &tail, to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {}
+static inline uint64_t ring_floor_load_acquire(const ring_t *r) { return __atomic_load_n(&r->header->floor, __ATOMIC_ACQUIRE); }
+
+/* Never lowers it: a joining reader shows an ack from before for a moment, and bytes below floor may be gone already. */
+static inline void ring_raise(uint64_t *sequence, uint64_t to) {
+    uint64_t now = __atomic_load_n(sequence, __ATOMIC_RELAXED);
+    while (now < to && !__atomic_compare_exchange_n(sequence, &now, to, 0, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {}
 }
+static inline void ring_tail_raise(ring_header_t *h, uint64_t to) { ring_raise(&h->tail, to); }
+static inline void ring_floor_raise(ring_header_t *h, uint64_t to) { ring_raise(&h->floor, to); }
+
+static inline void ring_floor_lower(ring_header_t *h, uint64_t to) { __atomic_store_n(&h->floor, to, __ATOMIC_RELEASE); }
 
 /* ---- waking ---------------------------------------------------------------------------------------------------- */
 
@@ -187,20 +205,32 @@ static inline uint64_t ring_slowest_ack(const ring_t *r) {
     return slowest == RING_NEVER ? ring_tail_load_acquire(r) : slowest;
 }
 
-/* Looks how far the readers are. A reader that joins meanwhile either is seen by the second look, or sees the new tail
- * and joins there (the fences pair with the one in ring_join). */
-static inline void ring_refresh_limit(ring_t *r) {
-    uint64_t slowest = ring_slowest_ack(r);
+static inline uint64_t ring_slowest_ack_after_fence(const ring_t *r) {
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the one in ring_place_reader */
+    return ring_slowest_ack(r);
+}
+
+static inline int ring_has_checkpoints(const ring_t *r) { return r->header->data_path[0] != 0; }
+
+/* Looks how far the readers are, and takes as much of what all have acked as n bytes, or a quarter of the ring, need. A
+ * reader that joins meanwhile either is seen by the second look, or sees the new floor and joins above it (the fences pair
+ * with the one in ring_place_reader). */
+static inline void ring_refresh_limit_for(ring_t *r, uint64_t n) {
+    uint64_t slowest = ring_slowest_ack(r), ahead = r->claim + (n > r->capacity / 4 ? n : r->capacity / 4);
     ring_tail_raise(r->header, slowest);
+    if (!ring_has_checkpoints(r) && ahead > r->capacity)
+        ring_floor_raise(r->header, slowest < ahead - r->capacity ? slowest : ahead - r->capacity);
+    uint64_t floor = ring_floor_load_acquire(r);
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     uint64_t again = ring_slowest_ack(r);
-    r->limit = (again < slowest ? again : slowest) + r->capacity;
+    r->limit = (again < floor ? again : floor) + r->capacity;
 }
+static inline void ring_refresh_limit(ring_t *r) { ring_refresh_limit_for(r, 0); }
 
 /* n writable contiguous bytes at the claim, or NULL: the ring is full. Claims nothing yet. */
 static inline uint8_t *ring_room(ring_t *r, uint64_t n) {
     if (__builtin_expect(r->claim + n > r->limit, 0)) {
-        ring_refresh_limit(r);
+        ring_refresh_limit_for(r, n);
         if (r->claim + n > r->limit) return NULL;
     }
     return r->data + r->claim % r->capacity;
@@ -208,8 +238,23 @@ static inline uint8_t *ring_room(ring_t *r, uint64_t n) {
 /* Takes n bytes of that room; invisible to readers until ring_publish. */
 static inline void ring_claim(ring_t *r, uint64_t n) { r->claim += n; }
 
+/* Remembers where records begin; relaxed: publish makes it visible, and who looks checks it against floor. */
+static inline void ring_mark_place(ring_t *r, uint64_t sequence) {
+    ring_header_t *h = r->header;
+    __atomic_store_n(&h->places[h->place_count % RING_PLACES], sequence, __ATOMIC_RELAXED);
+    __atomic_store_n(&h->place_count, h->place_count + 1, __ATOMIC_RELEASE);
+    r->last_place = sequence;
+}
+
+static inline uint64_t ring_last_place(const ring_t *r) { /* of a ring made completely: there is always one */
+    return r->header->places[(r->header->place_count - 1) % RING_PLACES];
+}
+
 /* Makes everything claimed visible. Pairs with ring_put_load_acquire. */
 static inline void ring_publish(ring_t *r) {
+    uint64_t put = __atomic_load_n(&r->header->put, __ATOMIC_RELAXED);
+    if (__builtin_expect(r->claim - r->last_place >= r->capacity / RING_PLACES_PER_CAPACITY, 0) && put != r->last_place)
+        ring_mark_place(r, put);
     __atomic_store_n(&r->header->put, r->claim, __ATOMIC_RELEASE);
     ring_wake(&r->header->put_signal, &r->header->put_waiters);
 }
@@ -271,7 +316,19 @@ static inline void ring_ack(ring_t *r, ring_slot_t *s, uint64_t ack) {
     ring_wake(&r->header->ack_signal, &r->header->ack_waiters);
 }
 
-/* Takes a free slot and joins at the oldest record still held, or, if latest, at put. Returns the slot's number or -1. */
+/* Sets get and ack of a reader that is active afterwards to `to`, or, if that is overwritten, to tail. Returns where it is. */
+static inline uint64_t ring_place_reader(ring_t *r, ring_slot_t *s, uint64_t to) {
+    for (;;) {
+        ring_get_store_relaxed(s, to);
+        __atomic_store_n(&s->ack, to, __ATOMIC_RELEASE);
+        ring_state_store_release(&s->owner, RING_READER_ACTIVE);
+        __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in ring_refresh_limit_for */
+        if (ring_floor_load_acquire(r) <= to) return to;
+        to = ring_tail_load_acquire(r); /* the writer moved on before it saw this reader; tail is raised before floor */
+    }
+}
+
+/* Takes a free slot and joins where the slowest reader is, or, if latest, at put. Returns the slot's number or -1. */
 static inline int ring_join(ring_t *r, const char *name, int latest) {
     for (int i = 0; i < RING_READERS; i++) {
         ring_slot_t *s = &r->header->readers[i];
@@ -284,16 +341,8 @@ static inline int ring_join(ring_t *r, const char *name, int latest) {
         s->notes[0].at = s->notes[1].at = RING_NEVER;
         s->joined++;
         s->owner.pid = 0;
-        uint64_t from = latest ? ring_put_load_acquire(r) : ring_tail_load_acquire(r);
-        for (;;) {
-            ring_get_store_relaxed(s, from);
-            __atomic_store_n(&s->ack, from, __ATOMIC_RELEASE);
-            ring_state_store_release(&s->owner, RING_READER_ACTIVE);
-            __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the fence in ring_refresh_limit */
-            uint64_t tail = ring_tail_load_acquire(r);
-            if (tail <= from) return i;
-            from = tail; /* the writer moved on before it saw this reader */
-        }
+        ring_place_reader(r, s, latest ? ring_put_load_acquire(r) : ring_tail_load_acquire(r));
+        return i;
     }
     return -1;
 }

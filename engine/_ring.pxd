@@ -23,6 +23,8 @@ cdef extern from "_ring.h" nogil:
         RING_READER_JOINING
         RING_READER_ACTIVE
         RING_WAIT_ANY
+        RING_DATA_PATH_BYTES
+        RING_PLACES
     uint64_t RING_MAGIC
     uint64_t RING_NEVER
 
@@ -58,6 +60,8 @@ cdef extern from "_ring.h" nogil:
         uint64_t ring_id
         uint64_t created_ns
         uint64_t put
+        uint64_t tail
+        uint64_t floor
         uint32_t put_signal
         uint32_t put_waiters
         uint32_t ack_signal
@@ -65,7 +69,11 @@ cdef extern from "_ring.h" nogil:
         ring_owner_t writer
         ring_note_t *notes
         uint64_t *counters
+        char *data_path
+        uint64_t place_count
+        uint64_t sync_failed
         ring_slot_t *readers
+        uint64_t *places
 
     ctypedef struct ring_t:
         ring_header_t *header
@@ -73,12 +81,18 @@ cdef extern from "_ring.h" nogil:
         uint64_t capacity
         uint64_t claim
         uint64_t limit
+        uint64_t last_place
 
     uint64_t ring_put_load_acquire(const ring_t *r) noexcept
     uint64_t ring_ack_load_acquire(const ring_slot_t *s) noexcept
     uint64_t ring_get_load_relaxed(const ring_slot_t *s) noexcept
     void ring_get_store_relaxed(ring_slot_t *s, uint64_t get) noexcept
     uint64_t ring_tail_load_acquire(const ring_t *r) noexcept
+    uint64_t ring_floor_load_acquire(const ring_t *r) noexcept
+    void ring_tail_raise(ring_header_t *h, uint64_t to) noexcept
+    void ring_floor_raise(ring_header_t *h, uint64_t to) noexcept
+    void ring_floor_lower(ring_header_t *h, uint64_t to) noexcept
+    uint64_t ring_slowest_ack_after_fence(const ring_t *r) noexcept
     uint32_t ring_state_load_acquire(const ring_owner_t *o) noexcept
     void ring_state_store_release(ring_owner_t *o, uint32_t state) noexcept
     void ring_magic_store_release(ring_header_t *h) noexcept
@@ -90,6 +104,9 @@ cdef extern from "_ring.h" nogil:
     void ring_wake(uint32_t *signal, uint32_t *waiters) noexcept
     uint32_t ring_signal_load_acquire(const uint32_t *signal) noexcept
     void ring_waiters_add(uint32_t *waiters, int32_t n) noexcept
+    void ring_mark_place(ring_t *r, uint64_t sequence) noexcept
+    uint64_t ring_last_place(const ring_t *r) noexcept
+    uint64_t ring_place_reader(ring_t *r, ring_slot_t *s, uint64_t to) noexcept
     uint64_t ring_slowest_ack(const ring_t *r) noexcept
     void ring_refresh_limit(ring_t *r) noexcept
     uint8_t *ring_room(ring_t *r, uint64_t n) noexcept

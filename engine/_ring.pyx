@@ -60,21 +60,29 @@ cdef class Ring:
     # ---- made, found, closed
 
     @staticmethod
-    def create(name, capacity, *, directory="/dev/shm", bint prefault=False):
-        """A new ring; without a name it has no file: only this process sees it, and its forks."""
+    def create(name, capacity, *, directory="/dev/shm", bint prefault=False, data=None):
+        """A new ring; without a name it has no file: only this process sees it, and its forks.
+
+        data: path of a file of `capacity` bytes that holds the data; the header alone is in `directory` then.
+        """
         cdef Ring ring = Ring.__new__(Ring)
+        cdef bytes path = os.fsencode(data or "")
         if capacity < _MIN_RING_BYTES:
             raise RingError("ring too small", name=name, capacity=capacity, least=_MIN_RING_BYTES)
+        if len(path) >= RING_DATA_PATH_BYTES:
+            raise RingError("path too long for a ring's data", path=data, most=RING_DATA_PATH_BYTES - 1)
         capacity = -(-capacity // mmap.PAGESIZE) * mmap.PAGESIZE
-        ring.use(create_file(name, directory, RING_HEADER_BYTES, capacity, prefault), capacity)
+        ring.use(create_file(name, directory, RING_HEADER_BYTES, capacity, prefault, data), capacity)
         ring.name = name or ""
         header = ring.ring.header
+        memcpy(header.data_path, <const char *>path, len(path))
         header.version = RING_VERSION
         header.header_bytes = RING_HEADER_BYTES
         header.capacity = capacity
         header.ring_id = ring.ring_id = int.from_bytes(os.urandom(8), "little") | 1
         header.created_ns = ring.created_ns = time.time_ns()
         header.notes[0].at = header.notes[1].at = RING_NEVER
+        ring_mark_place(&ring.ring, 0)
         ring_magic_store_release(header)
         return ring
 
@@ -85,8 +93,9 @@ cdef class Ring:
         cdef ring_header_t head
         cdef Mapping mapping = open_file(name, directory)
         path, size = mapping.path, os.fstat(mapping.fd).st_size
-        identity = os.pread(mapping.fd, RING_IDENTITY_BYTES, 0).ljust(RING_IDENTITY_BYTES, b"\0")
-        memcpy(&head, <const char *>identity, RING_IDENTITY_BYTES)
+        identity = os.pread(mapping.fd, RING_HEADER_BYTES, 0).ljust(RING_HEADER_BYTES, b"\0")
+        memcpy(&head, <const char *>identity, RING_HEADER_BYTES)
+        data = os.fsdecode(<bytes>head.data_path)
         if head.magic == 0:
             raise RingError("ring is incomplete", path=path, differs="magic", found=0,
                             remedy="what makes it is still at it, or died: then unlink it")
@@ -94,13 +103,13 @@ cdef class Ring:
             ("magic", head.magic, RING_MAGIC),
             ("version", head.version, RING_VERSION),
             ("header_bytes", head.header_bytes, RING_HEADER_BYTES),
-            ("size", size, RING_HEADER_BYTES + head.capacity),
+            ("size", size, RING_HEADER_BYTES + (0 if data else head.capacity)),
             ("capacity", head.capacity, max(_MIN_RING_BYTES, head.capacity // mmap.PAGESIZE * mmap.PAGESIZE)),
         ):
             if found != expected:
                 raise RingError("foreign ring", path=path, differs=field, found=found, expected=expected,
                                 remedy="unlink it, or run the version that made it")
-        mapping.map(RING_HEADER_BYTES, head.capacity, False)
+        mapping.map(RING_HEADER_BYTES, head.capacity, False, data)
         ring.use(mapping, head.capacity)
         ring.name = name
         ring.ring_id = head.ring_id
@@ -157,6 +166,18 @@ cdef class Ring:
         """Where a new reader joins: the slowest ack the writer has seen."""
         self.check_open()
         return ring_tail_load_acquire(&self.ring)
+
+    @property
+    def floor(self):
+        """The oldest byte that is not overwritten yet."""
+        self.check_open()
+        return ring_floor_load_acquire(&self.ring)
+
+    @property
+    def data_path(self):
+        """The file that holds the data; "": they follow the header."""
+        self.check_open()
+        return os.fsdecode(<bytes>self.ring.header.data_path)
 
     @property
     def held_bytes(self):
@@ -224,6 +245,7 @@ cdef class Ring:
             writer = &self.ring.header.writer
             _take(writer, "the writer", self.name, takeover)
             self.ring.claim = ring_put_load_acquire(&self.ring)
+            self.ring.last_place = ring_last_place(&self.ring)
             ring_note_forget_unreached(self.ring.header.notes, self.ring.claim)
             ring_refresh_limit(&self.ring)
             ring_state_store_release(writer, RING_WRITER_LIVE)
@@ -571,30 +593,3 @@ cdef uint64_t _whole_records(const uint8_t *data, uint64_t n, uint64_t max_bytes
             return end if end else length
         end += length
     return end
-
-
-def wait_any(list readers, int64_t timeout_ns, int64_t spin_ns=_SPIN_NS):
-    """Waits until any reader has something to get. False: time is up, a signal came, or a writer has finished."""
-    cdef ring_t[RING_WAIT_ANY] rings  # copies, as in wait_writable
-    cdef uint64_t[RING_WAIT_ANY] sequences
-    cdef int found, n = 0
-    cdef Reader reader
-    if not 0 < len(readers) <= RING_WAIT_ANY:
-        raise RingError("wait_any takes 1 to 128 readers", readers=len(readers))
-    readers = readers[:]  # another thread may change the caller's while the GIL is away
-    for reader in readers:
-        reader.check()
-        rings[n] = reader.ring.ring
-        sequences[n] = ring_get_load_relaxed(reader.slot)
-        if ring_put_load_acquire(&rings[n]) > sequences[n]:
-            return True
-        n += 1
-    for reader in readers:
-        reader.ring._mapping.pin()
-    with nogil:
-        found = ring_wait_any(rings, sequences, n, timeout_ns, spin_ns)
-    for reader in readers:
-        reader.ring._mapping.unpin()
-    if found < 0:
-        PyErr_CheckSignals()
-    return found > 0

@@ -12,6 +12,7 @@ EngineError
 │   ├── Refused               unknown destination, no right, consumer taken over
 │   └── Disconnected          the connection ended; retryable
 ├── RingError                 shared memory: missing, foreign version, live second writer
+├── StoreError                files of a file store: no room, can't be written, damaged, another version
 ├── MetaError                 positions or table keys can't be read or kept
 │   ├── MetaAway              ZooKeeper can't be reached; retryable
 │   └── LeaseLost             another engine of the cluster owns the destination now: nothing was kept; retryable
@@ -89,6 +90,10 @@ class Disconnected(PeerError):
 
 class RingError(EngineError):
     """A ring can't be made, attached to or taken over."""
+
+
+class StoreError(EngineError):
+    """A file store can't be made, read, written or trusted; names the file, and the offset where it is damaged."""
 
 
 class MetaError(EngineError):

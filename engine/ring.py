@@ -1,10 +1,11 @@
-"""The ring for Python: the only module that imports the extension `_ring`.
+"""The ring for Python: the only module that imports the extensions `_ring`, `_retained` and `_waiting`.
 
     writer                                             reader (up to 32, named)
     try_put ─▶ claim ─▶ put │ . . . the bytes . . . │ ─▶ view, advance ─▶ get ─▶ ack_to ─▶ ack
 
-What is between the slowest ack and put stays where it is; what is acked may be overwritten. Death is part of it: a new
-writer goes on at put, a new owner of a reader at ack, and both find the note that belongs to exactly that place.
+What is between the slowest ack and put stays where it is; what is acked is overwritten when its room is needed. Death is
+part of it: a new writer goes on at put, a new owner of a reader at ack, and both find the note that belongs to exactly that
+place.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+from engine._retained import ReaderState, RingState, move_to, places, raise_floor, restore, state_of, sync_failed, view
 from engine._ring import (
     FULL,
     NOTE_BYTES,
@@ -21,8 +23,8 @@ from engine._ring import (
     SPIN_NS,
     Reader,
     Ring,
-    wait_any,
 )
+from engine._waiting import wait_any
 from engine.errors import InternalError
 from engine.owner import process_start_time
 from engine.record import HEAD_BYTES, unpack_head
@@ -36,11 +38,20 @@ __all__ = [
     "READER_NOTE_BYTES",
     "SPIN_NS",
     "Reader",
+    "ReaderState",
     "Ring",
+    "RingState",
     "iter_records",
+    "move_to",
+    "places",
     "process_start_time",
+    "raise_floor",
+    "restore",
     "ring_names",
     "ring_path",
+    "state_of",
+    "sync_failed",
+    "view",
     "wait_any",
 ]
 

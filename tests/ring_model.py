@@ -75,7 +75,7 @@ class Ring:
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.max_record = capacity // 4
-        self.put = self.claimed = self.tail = 0
+        self.put = self.claimed = self.tail = self.floor = 0
         self.limit = capacity
         self.records: list[tuple[int, bytes]] = []
         self.readers: dict[str, Reader] = {}
@@ -84,9 +84,12 @@ class Ring:
     def slowest_ack(self) -> int:
         return min((reader.ack for reader in self.readers.values()), default=self.tail)
 
-    def refresh_limit(self) -> None:
+    def refresh_limit(self, n: int = 0) -> None:
+        """Takes of what all have acked what n bytes, or a quarter of the ring, need."""
         self.tail = max(self.tail, self.slowest_ack())
-        self.limit = self.slowest_ack() + self.capacity
+        wanted = self.claimed + max(n, self.capacity // 4) - self.capacity
+        self.floor = max(self.floor, min(self.slowest_ack(), wanted))
+        self.limit = min(self.floor, self.slowest_ack()) + self.capacity
 
     def open_writer(self) -> None:
         self.claimed = self.put
@@ -98,7 +101,7 @@ class Ring:
         if len(record) > self.max_record:
             raise Misuse
         if self.claimed + len(record) > self.limit:
-            self.refresh_limit()
+            self.refresh_limit(len(record))
         if self.claimed + len(record) > self.limit:
             return FULL
         self.records.append((self.claimed, record))

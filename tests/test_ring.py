@@ -81,7 +81,7 @@ def test_the_capacity_is_rounded_up_to_whole_pages(tmp_path: Path) -> None:
     ring = Ring.create("r", MIN_RING_BYTES + 1, directory=str(tmp_path))
     assert ring.capacity == MIN_RING_BYTES + 4096
     assert ring.max_record == ring.capacity // 4
-    assert os.path.getsize(ring_path("r", str(tmp_path))) == ring.capacity + 32768
+    assert os.path.getsize(ring_path("r", str(tmp_path))) == ring.capacity + 36864
     ring.close()
 
 
@@ -123,7 +123,7 @@ def test_unlinking_takes_the_name_but_not_the_ring(tmp_path: Path) -> None:
     ("differs", "offset", "value"),
     [
         ("magic", 0, struct.pack("<Q", 0x123456)),
-        ("version", 8, struct.pack("<I", 2)),
+        ("version", 8, struct.pack("<I", 1)),
         ("header_bytes", 12, struct.pack("<I", 4096)),
         ("size", 16, struct.pack("<Q", 2 * MIN_RING_BYTES)),
     ],
@@ -342,7 +342,7 @@ def test_only_the_writer_writes_and_only_the_owner_moves_a_reader(tmp_path: Path
             move()
 
 
-WRITER, FIRST_READER, SLOT_BYTES = 320, 4096 + 128, 768  # where the owners lie in the header
+WRITER, FIRST_READER, SLOT_BYTES = 320, 8192 + 128, 768  # where the owners lie in the header
 
 
 def owner(pid: int, start_time: int, state: int) -> bytes:

@@ -1,0 +1,3 @@
+from engine._ring import Reader
+
+def wait_any(readers: list[Reader], timeout_ns: int, spin_ns: int = ...) -> bool: ...
