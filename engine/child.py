@@ -56,12 +56,13 @@ class Trouble:
 class Child:
     """One stage's process and what is known of it."""
 
-    def __init__(self, role: str, name: str, number: int = 0) -> None:
+    def __init__(self, role: str, name: str, number: int = 0, *, place: int) -> None:
         self.role = role
         self.name = name
         self.number = number
+        self.place = place  # of its heartbeat, see engine.beats
         self.process: subprocess.Popen[bytes] | None = None
-        self.state = "stopped"  # stopped, starting, running, restarting, failed
+        self.state = "stopped"  # see above
         self.reason = ""  # why it is in this state, a snake_case word; "": as it should be
         self.error = ""  # the same for people
         self.last_error = ""  # the last one, whatever came of it
@@ -69,6 +70,7 @@ class Child:
         self.restarts = 0
         self.since = time.time()
         self.restart_at = 0.0  # monotonic; of a restarting one
+        self.running_since = 0.0  # monotonic
         self._policy = RestartPolicy()
         self._started = 0.0  # monotonic
         self._pending = b""  # of its reports: a line not yet whole
@@ -97,7 +99,7 @@ class Child:
             process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
         )  # fmt: skip
         self._started = time.monotonic()
-        self._write(f'{{"config": {config_json}, "active": {json.dumps(active)}}}\n')
+        self._write(f'{{"config": {config_json}, "active": {json.dumps(active)}, "place": {self.place}}}\n')
         os.set_blocking(self.reports.fileno(), False)
         self._become("starting", Trouble(self.reason, self.error))
 
@@ -125,8 +127,28 @@ class Child:
             if event["state"] == "failed":
                 self._last_words = trouble  # what becomes of it is decided when it is gone
             else:
+                if self.state == "starting":
+                    self.running_since = time.monotonic()
                 self._become(event["state"], trouble)
         return True, not data
+
+    def stall(self, silence_s: float) -> bool:
+        """Its loop has stood still for so long, 0: it turns. Whether that changes its state."""
+        if silence_s and self.state == "running":
+            self._become("stalled", Trouble("stalled", f"its loop has not turned for {silence_s:.0f} s"))
+            log.warning("%s: %s, pid %s", self.title, self.error, self.pid)
+        elif not silence_s and self.state == "stalled":
+            self._become("running", Trouble("", ""))
+            log.info("%s: its loop turns again", self.title)
+        else:
+            return False
+        return True
+
+    def kill(self, reason: str, error: str) -> None:
+        """End it at once; it is found dead, with these words, and started again."""
+        if self.process is not None:
+            self._last_words = Trouble(reason, error)
+            self.process.kill()
 
     def bury(self) -> None:
         """It has ended by itself: to be started again after a pause, or failed."""
@@ -175,7 +197,7 @@ class Child:
         return {
             "role": self.role, "name": self.name, "number": self.number, "state": self.state, "reason": self.reason,
             "error": self.error, "pid": self.pid, "restarts": self.restarts, "since": self.since, "next_try": next_try,
-            "last_error": self.last_error, "last_error_at": self.last_error_at,
+            "place": self.place, "last_error": self.last_error, "last_error_at": self.last_error_at,
         }  # fmt: skip
 
 

@@ -106,6 +106,7 @@ class ServerConfig(_Table):
     data_dir: Path = Path("data")
     meta: Literal["file", "memory", "zookeeper", "mixed"] = "file"  # with [cluster]: "zookeeper"
     max_sessions: int = Field(default=1000, ge=1)
+    stall_kill_s: float = Field(default=60.0, ge=0)  # a stage whose loop stands still for so long is killed; 0: never
     max_frame: Size = 1 << 20  # of what a client sends; a hostile length is refused before anything is allocated
 
 

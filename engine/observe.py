@@ -6,6 +6,7 @@ import json
 import time
 from typing import Any
 
+from engine.beats import STALLED_S, SUPERVISOR, silences_s
 from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
 from engine.errors import RingError
@@ -15,25 +16,32 @@ from engine.owner import is_alive
 from engine.position import join_file_name
 from engine.ring import Ring
 
+SLOW_START_S = 30.0  # a stage that takes longer is complained about
+
 
 def observe(config: Config) -> dict[str, Any]:
-    """A picture of this moment: `running`, `stages`, `sources` by name, `consumers` by destination/consumer/partition."""
+    """A picture of this moment: `running`, `stages`, `sources` by name, `consumers` by destination/consumer/partition.
+
+    `healthy`: it runs, and nothing needs anybody's attention; otherwise `complaints` says what does, one line each.
+    """
     instance = Instance(config.server.data_dir)
     state = _state(instance)
+    silences = silences_s(instance) if state else []
     bases = _binlog_bases(instance, config) if state else {}
-    stages = [
-        {**child, "title": child["role"] if child["role"] == "server" else f"{child['role']} {child['name']}"}
-        for child in state.get("children", ())
-    ]
+    stages = [_stage(child, silences) for child in state.get("children", ())]
+    sources = {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))}
+    complaints = _complaints(config, state, stages, sources, silences)
     return {
         "running": bool(state),
+        "healthy": bool(state) and not complaints,
+        "complaints": complaints,
         "pid": state.get("pid"),
         "version": state.get("version"),
         "listen": state.get("listen", []),
         "destinations": state.get("destinations", []),
         "cluster": state.get("cluster"),
         "stages": stages,
-        "sources": {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))},
+        "sources": sources,
         "consumers": {
             f"{seen['destination']}/{seen['consumer']}/{seen['partition']}": seen
             for name, settings in config.destinations.items()
@@ -50,6 +58,41 @@ def _state(instance: Instance) -> dict[str, Any]:
         return state if is_alive(state["pid"], state["start_time"]) else {}
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def _stage(child: dict[str, Any], silences: list[float]) -> dict[str, Any]:
+    """What the supervisor knows of a stage, and what its heartbeat says, which holds also when the supervisor hangs."""
+    silent_s = silences[child["place"]] if child["place"] < len(silences) and child["pid"] else 0.0
+    stalled = child["state"] == "running" and silent_s > STALLED_S
+    return {
+        **child,
+        "title": child["role"] if child["role"] == "server" else f"{child['role']} {child['name']}",
+        "silent_s": round(silent_s, 3),
+        **({"state": "stalled", "reason": "stalled"} if stalled else {}),
+    }
+
+
+def _complaints(
+    config: Config, state: dict[str, Any], stages: list[dict[str, Any]], sources: dict[str, dict[str, Any]], silences: list[float]
+) -> list[str]:
+    if not state:
+        return []
+    found = []
+    if silences and silences[SUPERVISOR] > STALLED_S:
+        found.append(f"the supervisor stands still: pid={state['pid']} seconds={silences[SUPERVISOR]:.0f}")
+    for stage in stages:
+        facts = f"{stage['title']} is {stage['state']}"
+        if stage["state"] == "stalled":
+            found.append(f"{facts}: pid={stage['pid']} seconds={stage['silent_s']:.0f}")
+        elif stage["state"] not in ("running", "starting") or stage["reason"]:
+            found.append(f"{facts}: {stage['reason']}: {stage['error']}")
+        elif stage["state"] == "starting" and time.time() - stage["since"] > SLOW_START_S:
+            found.append(f"{facts} since {time.time() - stage['since']:.0f} s: pid={stage['pid']}")
+        elif stage["role"] == "source" and config.sources[stage["name"]].files is None:
+            source = sources.get(stage["name"])
+            if stage["state"] == "running" and source is not None and not source["connected"]:
+                found.append(f"{stage['title']} is not connected to its server")
+    return found
 
 
 def _binlog_bases(instance: Instance, config: Config) -> dict[str, str]:
@@ -70,10 +113,10 @@ def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] |
     commit_us = counters[SourceCounter.COMMIT_TIME_US]
     seen = {
         "position": f"{join_file_name(base, counters[SourceCounter.FILE])}:{counters[SourceCounter.OFFSET]}" if base else "-",
-        "connected": bool(counters[SourceCounter.CONNECTED]),
+        "connected": bool(counters[SourceCounter.CONNECTED]) and ring.writer_alive(),  # not what a killed one has left there
         "last_change_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
         "held_bytes": ring.held_bytes,
-        **{counter.name.lower(): counters[counter] for counter in SourceCounter},
+        **{counter.name.lower(): counters[counter] for counter in SourceCounter if counter != SourceCounter.CONNECTED},
     }
     counters.release()
     ring.close()

@@ -16,9 +16,10 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
+from engine.beats import beat, beat_at
 from engine.config import Config
 from engine.errors import EngineError, InternalError, RingError
 from engine.instance import Instance
@@ -98,26 +99,28 @@ def _report(**event: object) -> None:
     print(json.dumps(event), flush=True)
 
 
-def _between_turns(stage: Stage, lines: Lines) -> Callable[[], None]:
-    """Do what the supervisor says (to a server), and tell it of a trouble that comes or goes."""
-    told: EngineError | None = None
+class _Turns:
+    """Between two turns of a stage: beat, do what the supervisor says (to a server), tell it of a trouble that comes or goes."""
 
-    def server() -> None:
-        for line in lines.there():
-            command = json.loads(line)
-            if command["do"] == "activate":
-                stage.activate(command["destination"])  # type: ignore[attr-defined]
-            else:
-                stage.deactivate(command["destination"], command["address"])  # type: ignore[attr-defined]
+    def __init__(self, stage: Stage, lines: Lines) -> None:
+        self._stage: Any = stage
+        self._lines = lines if stage.role_name == "server" else None
+        self._running = False
+        self._told: EngineError | None = None
 
-    def troubled() -> None:
-        nonlocal told
-        trouble: EngineError | None = getattr(stage, "trouble", None)
-        if trouble is not told:
-            told = trouble
+    def __call__(self) -> None:
+        beat()
+        trouble: EngineError | None = getattr(self._stage, "trouble", None)
+        if trouble is not self._told or not self._running:
+            self._running, self._told = True, trouble
             _report(state="running", reason=trouble.reason if trouble else "", error=str(trouble or ""))
-
-    return server if stage.role_name == "server" else troubled
+        if self._lines is not None:
+            for line in self._lines.there():
+                command = json.loads(line)
+                if command["do"] == "activate":
+                    self._stage.activate(command["destination"])
+                else:
+                    self._stage.deactivate(command["destination"], command["address"])
 
 
 def main(argv: list[str]) -> int:
@@ -135,10 +138,11 @@ def main(argv: list[str]) -> int:
     lines = Lines(sys.stdin.fileno())
     first = json.loads(lines.next())
     config = Config.model_validate(first["config"])
+    instance = Instance(config.server.data_dir)
     try:
-        stage = build_stage(role, name, number, config, Instance(config.server.data_dir), first["active"])
-        _report(state="running", reason="", error="")
-        run(stage, lambda: stopping, _between_turns(stage, lines))
+        beat_at(instance, first["place"])
+        stage = build_stage(role, name, number, config, instance, first["active"])
+        run(stage, lambda: stopping, _Turns(stage, lines))
     except EngineError as error:
         _report(state="failed", reason=error.reason, error=str(error), retryable=error.retryable)
         if isinstance(error, (InternalError, RingError)):

@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import engine
+from engine.beats import SUPERVISOR, beat, beat_at, make_beats
 from engine.child import Child, end
 from engine.config import Config, parse_address
 from engine.errors import ConfigError, EngineError
 from engine.instance import Instance
 from engine.owner import process_start_time
 from engine.shared_memory import SharedMemory
+from engine.watchdog import Watchdog
 
 log = logging.getLogger("engine.supervisor")
 
@@ -73,7 +75,11 @@ class Supervisor:
         self.config = config
         self.instance = Instance(config.server.data_dir)
         self.running: list[str] = []
-        self.server = Child("server", "server")
+        stages = [("server", "server", 0)]
+        stages += [("sink", name, sink) for name, settings in config.destinations.items() for sink in range(settings.sinks)]
+        stages += [("source", name, 0) for name in config.sources]
+        self._places = {stage: place for place, stage in enumerate(stages, SUPERVISOR + 1)}  # of heartbeats
+        self.server = self._child("server", "server")
         self.sinks: dict[str, list[Child]] = {}  # destination → its sinks
         self.sources: dict[str, Child] = {}
         self._conductor = conductor or AllAtOnce()
@@ -89,6 +95,9 @@ class Supervisor:
     def children(self) -> list[Child]:
         return [self.server, *(child for sinks in self.sinks.values() for child in sinks), *self.sources.values()]
 
+    def _child(self, role: str, name: str, number: int = 0) -> Child:
+        return Child(role, name, number, place=self._places[role, name, number])
+
     def run(self) -> int:
         """Run until SIGTERM or SIGINT (0), or until nothing is left that could work (1)."""
         with self._lock():
@@ -96,6 +105,8 @@ class Supervisor:
                 signal.signal(name, self._stop)
             try:
                 self._memory.open()
+                make_beats(self.instance, len(self._places) + 1)
+                beat_at(self.instance, SUPERVISOR)
                 self._conductor.begin(self)
                 self._memory.forget_leftovers(self.running, self.sources)
                 self._start(self.server)
@@ -164,11 +175,13 @@ class Supervisor:
         for name in begun:
             self.server.tell(do="activate", destination=name)
             if name not in self.sinks:
-                self.sinks[name] = [Child("sink", name, sink) for sink in range(self.config.destinations[name].sinks)]
+                self.sinks[name] = [self._child("sink", name, sink) for sink in range(self.config.destinations[name].sinks)]
             for child in self.sinks[name]:
                 self._start(child)
         for source in sources:
-            self._start(self.sources.setdefault(source, Child("source", source)))
+            if source not in self.sources:
+                self.sources[source] = self._child("source", source)
+            self._start(self.sources[source])
 
     def stop_destination(self, name: str, address: str | None = None) -> None:
         """Stop it, and the sources that nobody else needs. address: of the engine that serves it from now on, if known.
@@ -232,7 +245,9 @@ class Supervisor:
 
     def _watch(self) -> int:
         self._changed = True
+        watchdog = Watchdog(self.instance, self.config.server.stall_kill_s)
         while not self._stopping:
+            beat()
             for key, _ in self._selector.select(TURN_S):
                 if key.data is None:
                     os.eventfd_read(self._wake_fd)
@@ -242,6 +257,7 @@ class Supervisor:
                 if child.due():
                     child.restarts += 1
                     self._start(child)
+            self._changed |= watchdog.look(self.children)
             self._conductor.turn(self)
             if (seen := self._conductor.describe()) != self._described:
                 self._described, self._changed = seen, True

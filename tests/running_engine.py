@@ -37,11 +37,11 @@ class RunningEngine:
         self.log_path = folder / "engine.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> Self:
-        """Start it, or start it again; returns when consumers can connect."""
+    def start(self, program: tuple[str, ...] = ("-m", "engine", "run")) -> Self:
+        """Start it, or start it again; returns when consumers can connect. program: Python's arguments before the config."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "engine", "run", str(self.config_path)], stdout=log, stderr=log,
+                [sys.executable, *program, str(self.config_path)], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
         self.wait_until(self.listens, START_S)
@@ -111,7 +111,7 @@ class RunningEngine:
 
     def __enter__(self) -> Self:
         try:
-            return self.start()
+            return self if self.process is not None else self.start()
         except BaseException:
             self.__exit__()
             raise

@@ -19,14 +19,18 @@ from engine.errors import EngineError
 
 ConfigArgument = Annotated[Path, typer.Argument(help="The config file of the running engine.")]
 _WIDTH = 120  # where the output is no terminal
-_STYLES = {"running": "green", "starting": "yellow", "restarting": "yellow", "failed": "bold red"}
+UNHEALTHY = 3
+_STYLES = {"running": "green", "starting": "yellow", "restarting": "yellow", "stalled": "bold red", "failed": "bold red"}
 
 
 def status(
     config: ConfigArgument = Path("conf/engine.toml"),
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> None:
-    """Show the stages, positions, lags and rates of the engine that runs on this config."""
+    """Show the stages, positions, lags and rates of the engine that runs on this config.
+
+    Exit code: 0 it runs and is healthy, 1 it doesn't run, 3 it runs and needs attention.
+    """
     from engine.observe import observe
 
     seen = observe(load_config(config))
@@ -35,8 +39,8 @@ def status(
     else:
         width = None if sys.stdout.isatty() else _WIDTH
         Console(width=width).print(_tables(seen, None, 0.0))
-    if not seen["running"]:
-        raise typer.Exit(1)
+    if not seen["healthy"]:
+        raise typer.Exit(UNHEALTHY if seen["running"] else 1)
 
 
 def top(config: ConfigArgument = Path("conf/engine.toml")) -> None:
@@ -81,7 +85,7 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
             _size(consumer["unsent_bytes"]), str(consumer["sessions"]),
         )  # fmt: skip
-    return Group(stages, sources, consumers)
+    return Group(*(f"[bold red]{escape(complaint)}[/]" for complaint in seen["complaints"]), stages, sources, consumers)
 
 
 def _state(child: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from engine.beats import beat
 from engine.errors import BinlogError, ConnectionLost
 from engine.source.server_errors import dump_error
 
@@ -100,6 +101,7 @@ def _packets(stream: Stream, timeout_s: float) -> Iterator[memoryview]:
                 continued = length == _LARGEST_PACKET
                 begin, skip = begin + 4, length
                 continue
+        beat()  # whole files may be read in one turn of the source
         window[: end - begin] = window[begin:end]
         begin, end = 0, end - begin
         while not (got := stream.recv_into(window[end:])):

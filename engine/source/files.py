@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.beats import beat
 from engine.errors import BinlogError, ConfigError, PositionError, SourceError
 from engine.position import join_file_name, split_file_name
 from engine.ring import Ring
@@ -138,6 +139,7 @@ class FileFeed:
         with open(file.path, "rb") as data:
             at = len(MAGIC)
             while True:
+                beat()  # whole files may be read in one turn of the source
                 data.seek(at)
                 head = data.read(HEADER_BYTES)
                 size = int.from_bytes(head[9:13], "little")

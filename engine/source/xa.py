@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, Protocol
 
+from engine.beats import beat
 from engine.errors import ConnectionLost, PositionError, SourceError
 from engine.position import join_file_name
 from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS
@@ -245,6 +246,7 @@ def whole_packets(stream: Stream, timeout_s: float) -> Iterator[bytes]:
     data = bytearray()
     payload = bytearray()
     while True:
+        beat()  # whole files may be read in one turn of the source
         at = 0
         while len(data) - at >= 4 and len(data) - at >= 4 + (size := int.from_bytes(data[at : at + 3], "little")):
             payload += data[at + 4 : at + 4 + size]
