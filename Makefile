@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CODE    := engine tests bench demo examples setup.py
 
-.PHONY: build run test fuzz fuzz-decoder bench lint clean
+.PHONY: build run test fuzz fuzz-decoder chaos bench lint clean
 
 build: $(VENV)/.built
 
@@ -36,6 +36,10 @@ fuzz: build
 # make fuzz-decoder [EVENTS=100000] [SEED=1]: damaged binlogs through a decoder under AddressSanitizer and UBSan
 fuzz-decoder: build
 	@$(BIN)/python -m tests.decoder_fuzz $(if $(EVENTS),--events $(EVENTS)) $(if $(SEED),--seed $(SEED))
+
+# make chaos [SECONDS=60] [FAULTS=200] [SEED=1]: real servers and a whole engine under random faults: so many, and for so long
+chaos: build
+	@$(BIN)/python -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 bench: build
 	@$(BIN)/python -m tests.servers.install mariadb mysql || test $$? -eq 3

@@ -1,0 +1,1 @@
+"""Random faults under load: nothing lost, nothing twice."""

@@ -1,0 +1,128 @@
+"""What goes wrong, at random: processes killed or stopped, connections cut, stalled or corrupted, a whole machine lost."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from engine.instance import Instance
+from engine.ring import Ring, ring_names
+
+if TYPE_CHECKING:
+    from tests.chaos.stand import Stand
+    from tests.servers.proxy import Proxy
+
+LONGEST_STOP_S = 3.0
+
+
+class Faults:
+    """One thing after the other goes wrong on a stand; each is over when its method returns, or mends itself."""
+
+    def __init__(self, stand: Stand, seed: int) -> None:
+        self.stand = stand
+        self.done: Counter[str] = Counter()
+        self._rng = random.Random(seed)
+        self._over = threading.Event()  # never set: a pause that isn't a bare sleep
+        self._kinds: list[tuple[int, Callable[[], None]]] = [  # how often, what
+            (4, self.kill_source),
+            (4, self.kill_sink),
+            (4, self.kill_server),
+            (4, self.kill_consumer),
+            (3, self.kill_supervisor),
+            (2, self.kill_database),
+            (1, self.lose_the_machine),
+            (1, self.stop_and_start),
+            (4, self.stop_a_process_for_a_while),
+            (3, self.cut_a_connection),
+            (2, self.stall_a_connection),
+            (2, self.corrupt_a_connection),
+            (2, self.cut_inside_an_event),
+        ]
+
+    def next(self) -> str:
+        """Do one; its name."""
+        fault = self._rng.choices([what for _, what in self._kinds], [weight for weight, _ in self._kinds])[0]
+        name = fault.__name__
+        fault()
+        self.done[name] += 1
+        return name
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    def kill_source(self) -> None:
+        self._kill("source")
+
+    def kill_sink(self) -> None:
+        self._kill("sink")
+
+    def kill_server(self) -> None:
+        self._kill("server")
+
+    def kill_consumer(self) -> None:
+        self._rng.choice(self.stand.consumers).restart(signal.SIGKILL)
+
+    def kill_supervisor(self) -> None:
+        """Its children die with it; the next one finds what they have left in shared memory."""
+        self.stand.kill_engine()
+        self.stand.engine.start()
+
+    def lose_the_machine(self) -> None:
+        """All processes, and what was in shared memory; the disk stays."""
+        self.stand.kill_engine()
+        for name in ring_names(Instance(self.stand.engine.folder / "data").prefix):
+            Ring.unlink(name)
+        self.stand.engine.start()
+
+    def stop_and_start(self) -> None:
+        assert self.stand.engine.stop() == 0, self.stand.engine.log
+        self.stand.engine.start()
+
+    def kill_database(self) -> None:
+        database = self._rng.choice(list(self.stand.databases.values()))
+        database.kill()
+        database.start()
+
+    def stop_a_process_for_a_while(self) -> None:
+        """SIGSTOP, and SIGCONT a moment later: for the others it is a process that hangs."""
+        pids = self.stand.pids("source", "sink", "server") + [consumer.pid for consumer in self.stand.consumers]
+        pid = self._rng.choice(pids or [0])
+        with suppress(ProcessLookupError):
+            if pid:
+                os.kill(pid, signal.SIGSTOP)
+                self._pause(LONGEST_STOP_S)
+                os.kill(pid, signal.SIGCONT)
+
+    def _kill(self, role: str) -> None:
+        pids = self.stand.pids(role)
+        if pids:
+            with suppress(ProcessLookupError):
+                os.kill(self._rng.choice(pids), signal.SIGKILL)
+
+    # -- connections to the databases ------------------------------------------------------------------------------
+
+    def cut_a_connection(self) -> None:
+        self._proxy().cut()
+
+    def cut_inside_an_event(self) -> None:
+        self._proxy().cut(after_bytes=self._rng.randrange(1, 20_000))
+
+    def stall_a_connection(self) -> None:
+        proxy = self._proxy()
+        proxy.stall()
+        self._pause(LONGEST_STOP_S)
+        proxy.restore()
+
+    def corrupt_a_connection(self) -> None:
+        self._proxy().corrupt(after_bytes=self._rng.randrange(1, 20_000))
+
+    def _proxy(self) -> Proxy:
+        return self._rng.choice(list(self.stand.proxies.values()))
+
+    def _pause(self, longest_s: float) -> None:
+        self._over.wait(self._rng.uniform(0.05, longest_s))
