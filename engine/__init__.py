@@ -44,7 +44,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine import aio
-    from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl, Statement
+    from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl, History, Statement
     from engine.client.sync import Batch, Stream, connect
     from engine.errors import (
         BinlogError,
@@ -80,6 +80,7 @@ __all__ = [
     "Ddl",
     "Disconnected",
     "EngineError",
+    "History",
     "Identity",
     "InternalError",
     "MetaError",
@@ -100,7 +101,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _HOMES = {
-    "engine.client.change": ("Begin", "Change", "ChangeReader", "Commit", "Ddl", "Statement"),
+    "engine.client.change": ("Begin", "Change", "ChangeReader", "Commit", "Ddl", "History", "Statement"),
     "engine.client.sync": ("Batch", "Stream", "connect"),
     "engine.position": ("Identity",),
     "engine.record": ("ABSENT",),

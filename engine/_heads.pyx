@@ -37,6 +37,7 @@ cdef extern from "_record.h" nogil:
         RECORD_BEGIN
         RECORD_COMMIT
         RECORD_FRAGMENT
+        RECORD_HISTORY
         RECORD_KEY_CHANGED
         RECORD_SPLIT
     uint64_t RECORD_FNV_BASIS
@@ -123,7 +124,7 @@ cdef class Heads:
                 table = record_u32(p + RECORD_TABLE_AT)
                 if table > max_table:
                     max_table = table
-                if kind > RECORD_DELETE and kind != RECORD_FRAGMENT:
+                if kind > RECORD_DELETE and kind != RECORD_FRAGMENT and kind != RECORD_HISTORY:
                     transaction += kind == RECORD_BEGIN
                     self._mark[marks] = count
                     self._mark_time[marks] = record_u64(p + RECORD_TIME_AT)
@@ -508,7 +509,7 @@ cdef int hash_change(const uint8_t *p, const uint8_t *end, bint new, uint64_t se
         if end - p < LEAST_RECORD:
             return MALFORMED
     row = p + RECORD_HEAD_BYTES
-    if p[RECORD_KIND_AT] == RECORD_INSERT or new:
+    if p[RECORD_KIND_AT] == RECORD_INSERT or new or (p[RECORD_KIND_AT] == RECORD_HISTORY and row[0] == 0xC0):
         after = skip(row, end)
         if after is NULL:
             return ABSENT if cut else MALFORMED

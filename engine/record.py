@@ -53,6 +53,7 @@ class Kind(IntEnum):
     HEARTBEAT = 8
     FRAGMENT = 9
     STATEMENT = 10  # a change that the server logged as a statement, not as rows
+    HISTORY = 11  # a past version of a row of a system-versioned table has come to be kept, or has gone
 
 
 CHANGES = frozenset((Kind.INSERT, Kind.UPDATE, Kind.DELETE))

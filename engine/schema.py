@@ -14,7 +14,8 @@ class Column:
 
     type is MySQL's spelling without attributes, such as `bigint`, `varchar(32)`, `decimal(12,2)`, `enum`, `datetime(3)`;
     charset is the server's character set name (None for columns that are not text; `binary` for byte strings);
-    labels are those of ENUM and SET; geometry is the declared subtype, if any.
+    labels are those of ENUM and SET; geometry is the declared subtype, if any; system is "start" or "end" for the begin and
+    the end of a row's life in a system-versioned table, which the server sets by itself.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Column:
     labels: tuple[str, ...] = ()
     nullable: bool = True
     visible: bool = True
+    system: str = ""
 
     def to_map(self) -> dict[str, Any]:
         """The column as docs/protocol.md describes it: `name` and `type` always, the rest only where it says something."""
@@ -38,6 +40,8 @@ class Column:
             entry["nullable"] = False
         if not self.visible:
             entry["visible"] = False
+        if self.system:
+            entry["system"] = self.system
         return entry
 
 
@@ -85,6 +89,7 @@ class TableSchema:
                 labels=tuple(entry.get("labels", ())),
                 nullable=entry.get("nullable", True),
                 visible=entry.get("visible", True),
+                system=entry.get("system", ""),
             )
             for entry in body["columns"]
         )

@@ -14,8 +14,9 @@ from tests.servers.missing import Missing
 
 KINDS = ("all-types", "shop", "update-delete", "xa", "minimal-image")
 OTHERS = {
-    "mariadb-compressed", "mariadb-no-log-metadata", "mariadb-old-temporal", "mariadb-statements", "mysql-minimal-metadata",
-    "mysql-partial-json", "mysql-payload", "mysql-tagged-partitions",
+    "mariadb-compressed", "mariadb-no-log-metadata", "mariadb-old-temporal", "mariadb-statements",
+    "mariadb-versioned", "mysql-minimal-metadata", "mysql-partial-json",
+    "mysql-payload", "mysql-tagged-partitions",
 }  # fmt: skip
 
 

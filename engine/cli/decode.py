@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from engine.cli.show import text_line
-from engine.client.change import ChangeReader, json_line
+from engine.client.change import ChangeReader
+from engine.client.items import json_line
 
 
 def decode(

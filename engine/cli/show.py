@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from engine.client.change import Change, Ddl, Item
+from engine.client.change import Change, Ddl, History, Item
 
 _LONGEST_VALUE = 60
 
@@ -14,14 +14,14 @@ def text_line(event: Item) -> str:
     fields = event.to_json()
     head = f"{fields['ts']} {fields['op']:6}"
     where = f"({fields['position']})"
-    if isinstance(event, Change):
+    if isinstance(event, Change | History):
         return f"{head} {event.schema}.{event.table} {_row_text(event)}  {where}"
     if isinstance(event, Ddl):
         return f"{head} {' '.join(str(fields['sql']).split())}  {where}"
     return f"{head} {fields['gtid'] or ''}  {where}"
 
 
-def _row_text(change: Change) -> str:
+def _row_text(change: Change | History) -> str:
     before, after = change.before, change.after
     if before is not None and after is not None:
         changed = [

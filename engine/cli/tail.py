@@ -10,7 +10,8 @@ import typer
 
 import engine
 from engine.cli.show import text_line
-from engine.client.change import Change, json_line
+from engine.client.change import Change
+from engine.client.items import json_line
 
 _WAIT_MS = 500
 _BATCH_ROWS = 1000

@@ -34,14 +34,14 @@ class Batch:
     Decoding is lazy and may be done again. The bytes stay in memory for as long as the batch, or a change of it, does.
     """
 
-    __slots__ = ("_ddl", "_handed", "_head", "_reader", "_reading", "_records", "_transactions", "again", "durable")
+    __slots__ = ("_handed", "_head", "_marks", "_reader", "_reading", "_records", "again", "durable")
 
-    def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: tuple[bool, bool]) -> None:
+    def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: dict[str, bool]) -> None:
         self._head = head
         self._records = records
         self._reader = reader  # stands at the batch's first record and never moves: each reading forks it
         self._reading = reader  # a fork, which stands behind the last record once it is at_end
-        self._ddl, self._transactions = marks
+        self._marks = marks  # what `read` gives beside changes
         self._handed: Handed | None = None
         self.durable = False  # the server has said that the ack is kept
         self.again = False  # the server has said that the batch had been acked before
@@ -72,15 +72,16 @@ class Batch:
         return True
 
     def __iter__(self) -> Iterator[Any]:
-        """Changes; also Ddl, Begin and Commit where `connect` was asked for them (ddl=True, transactions=True).
+        """Changes; also Ddl, Begin, Commit and History where `connect` was asked for them (ddl=True, transactions=True,
+        history=True).
 
         A change that came in fragments belongs to the batch of its last fragment.
         """
-        return self.read(ddl=self._ddl, transactions=self._transactions)
+        return self._fork().read(self._records, **self._marks)
 
-    def read(self, *, ddl: bool = True, transactions: bool = True) -> Iterator[Item]:
-        """As iteration, with DDL and transaction marks or without, whatever `connect` was asked for."""
-        return self._fork().read(self._records, ddl=ddl, transactions=transactions)
+    def read(self, *, ddl: bool = True, transactions: bool = True, history: bool = True) -> Iterator[Item]:
+        """As iteration, with DDL, transaction marks and history rows or without, whatever `connect` was asked for."""
+        return self._fork().read(self._records, ddl=ddl, transactions=transactions, history=history)
 
     def iter_rows(self) -> Iterator[RowTuple]:
         """(op, table, before, after) of each change, rows as tuples in column order: faster than Change objects.
@@ -107,11 +108,11 @@ class Batch:
         from engine.client.arrow_walk import read_tables
 
         tables = read_tables(self._fork(), self._records, image)
-        return to_tables(self.read(ddl=False, transactions=False), image) if tables is None else tables
+        return to_tables(self.read(ddl=False, transactions=False, history=False), image) if tables is None else tables
 
     def changes(self) -> list[Change]:
-        """All changes at once, without DDL and marks."""
-        return list(self.read(ddl=False, transactions=False))  # type: ignore[arg-type]
+        """All changes at once, without DDL, marks and history rows."""
+        return list(self.read(ddl=False, transactions=False, history=False))  # type: ignore[arg-type]
 
     def hand_out(self, partial: dict[int, Any]) -> Handed:
         """For the session: tells the batch which changes have come in part in those before it."""

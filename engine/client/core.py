@@ -40,7 +40,7 @@ class ClientCore(Generic[BatchType]):
         partitions: None: all. takeover: end an older session of this consumer.
         batch_rows, batch_bytes: lower the destination's limits.
         prefetch: batches that the server may send ahead while streaming; 0: each is asked for when it is wanted.
-        ddl, transactions: iterating a batch yields Ddl; Begin and Commit.
+        ddl, transactions, history: iterating a batch yields Ddl; Begin and Commit; History.
 
     Raises:
         ConfigError: an argument that the protocol doesn't allow.
@@ -59,6 +59,7 @@ class ClientCore(Generic[BatchType]):
         prefetch: int = 2,
         ddl: bool = False,
         transactions: bool = False,
+        history: bool = False,
     ) -> None:
         numbers = None if partitions is None else list(partitions)
         hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover)
@@ -72,7 +73,7 @@ class ClientCore(Generic[BatchType]):
         self.state = State.OPENING
         self.welcome: wire.Welcome | None = None
         self._batch_type = batch_type
-        self._marks = (ddl, transactions)
+        self._marks = {"ddl": ddl, "transactions": transactions, "history": history}
         self._frames = wire.FrameReader(chunk_bytes=CHUNK_BYTES)
         self._output = bytearray(hello.pack())
         self._reader = ChangeReader({})

@@ -232,6 +232,7 @@ def connect(
     timeout: float = 30.0,
     ddl: bool = False,
     transactions: bool = False,
+    history: bool = False,
 ) -> Stream:
     """Open a session: `with engine.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
 
@@ -245,7 +246,8 @@ def connect(
         prefetch: batches that the server may send ahead while the stream is iterated; 0: none.
         timeout: seconds to wait for an answer, and of silence after which the server counts as dead (it sends
             heartbeats every few seconds).
-        ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too.
+        ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too. history: `History` too, past
+            versions of the rows of system-versioned tables.
 
     Raises:
         ConfigError: a wrong URL or argument.
@@ -265,6 +267,7 @@ def connect(
         prefetch=prefetch,
         ddl=ddl,
         transactions=transactions,
+        history=history,
     )
     connection = _dial(address, timeout)
     try:

@@ -8,6 +8,7 @@
 #define BINLOG_ENGINE_APPLY_H
 
 #include "_unpack.h"
+#include "_versioned.h"
 
 #define INFLATED_BYTES_AT_FIRST (64ull << 10)
 #define INFLATED_BYTES_MOST (8ull << 30) /* a record's length has 32 bits, and an update has two images */
@@ -82,7 +83,7 @@ static inline uint8_t *decoder_put_row_inside(decoder_t *d, const uint8_t *event
     rows_t *rows = &d->rows;
     const uint8_t *src = event + rows->at, *end = event + rows->end;
     row_key_t key, other_key;
-    uint8_t *p = to + RECORD_HEAD_BYTES, *image_end;
+    uint8_t *p = to + RECORD_HEAD_BYTES, *image_end, *second = NULL;
     memcpy(to, rows->head, RECORD_HEAD_BYTES);
     if (rows->kind == RECORD_INSERT) *p++ = 0xc0;
     image_end = p + rows->inflated;
@@ -92,7 +93,7 @@ static inline uint8_t *decoder_put_row_inside(decoder_t *d, const uint8_t *event
         src += used;
         const uint8_t *first = p;
         present = rows->second_whole && !rows->partial ? NULL : event + rows->second_present;
-        p = image_end;
+        second = p = image_end;
         image_end = p + rows->inflated;
         used = rows->partial ? d->row_image_partial(rows->table->plan, present, src, end, p, &image_end, &other_key, &key, first,
                                                     &d->fault_column)
@@ -109,10 +110,12 @@ static inline uint8_t *decoder_put_row_inside(decoder_t *d, const uint8_t *event
         decoder_failed(d, used < 0 ? FAULT_ROW : FAULT_ROW_EMPTY, used);
         return NULL;
     }
+    uint64_t hash = key.hash;
+    if (__builtin_expect(rows->table->end_slot != 0, 0)) p = version_record(rows, to, p, second, &key, &other_key, &used, &hash);
     rows->at += (size_t)used;
     record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)(p - to));
     record_set_u32(to + RECORD_ROW_AT, rows->row++);
-    record_set_u64(to + RECORD_HASH_AT, key.hash);
+    record_set_u64(to + RECORD_HASH_AT, hash);
     return p;
 }
 
@@ -235,6 +238,7 @@ static inline int decoder_start_rows(decoder_t *d) {
     rows->at = (size_t)(at - event);
     rows->end = (size_t)(end - event);
     rows->row = 0;
+    rows->ending = 0;
     rows->inflated = 0;
     rows->bound = d->row_bound(rows->table->plan, (uint64_t)(end - at));
     decoder_head(d, rows->head, rows->kind, d->transaction.event, 0);

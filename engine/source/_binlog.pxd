@@ -143,6 +143,7 @@ cdef extern from "_apply.h" nogil:
         const void *plan
         uint32_t key
         uint32_t columns
+        uint32_t end_slot
         uint8_t *schema
         size_t schema_bytes
         uint8_t *map

@@ -51,6 +51,7 @@ cdef class KnownTable:
         if self.plan is not None:
             self.table.plan = self.plan.plan
             self.table.columns = self.plan.columns
+            self.table.end_slot = self.plan.end_slot
             self.table.key = version.key
             self.table.schema = copied(version.packed)
             self.table.schema_bytes = len(version.packed)

@@ -53,6 +53,7 @@ typedef struct { /* one version of one table */
     const void *plan;    /* NULL: nobody wants this table */
     uint32_t key;        /* table key */
     uint32_t columns;
+    uint32_t end_slot;   /* where row_key_t has the end of a versioned row's life; 0: the table isn't versioned */
     int schema_written;  /* its schema record is in the ring */
     uint32_t map_event;  /* ordinal of its last TABLE_MAP, for the schema record */
     uint8_t *schema;     /* packed, the body of the schema record */
@@ -75,7 +76,8 @@ typedef struct { /* the ROWS event that is being written; offsets count from the
     size_t second_present;
     int first_whole, second_whole; /* such an image holds all columns */
     size_t at, end;
-    uint32_t row;
+    uint32_t row;          /* of the next record */
+    int ending;            /* the row's delete is written, and what it leaves in the history is due; see _versioned.h */
     uint64_t bound;        /* bytes that one image takes at most, its compressed columns aside */
     uint64_t inflated;     /* bytes that the compressed columns of one image may take; grows when they take more */
     uint8_t head[64];

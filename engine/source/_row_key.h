@@ -14,7 +14,8 @@ enum { ROW_ERROR_ROOM = -7 }; /* row_image: compressed columns or patched docume
 
 typedef struct {
     uint64_t hash; /* docs/protocol.md, "The key hash"; 0: neither image holds the whole key */
-    uint8_t *place[1 + ROW_KEY_COLUMNS][2]; /* begin and end of each key column, NULL: absent; place 0 is for all others */
+    uint8_t *place[2 + ROW_KEY_COLUMNS][2]; /* begin and end of each key column, NULL: absent; place 0 is for all others, the
+                                             * one behind the key's for the end of a row's life, see _versioned.h */
 } row_key_t;
 
 /* Whether an image holds all n columns: are all n low bits of the event's bitmap set? */

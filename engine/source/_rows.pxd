@@ -24,6 +24,7 @@ cdef class RowPlan:
     cdef readonly object schema  # TableSchema
     cdef readonly object table_map
     cdef readonly int columns
+    cdef int end_slot            # see row_key_t; 0: the table isn't versioned
     cdef list _kept              # bytes objects that the plan points into
 
 

@@ -358,6 +358,9 @@ cdef class RowPlan:
             plan.factor = max(plan.factor, c.factor)
         for i in range(<int>plan.key_columns):
             plan.column[<int>schema.primary_key[i]].key = i + 1
+        for i in range(shown):
+            if schema.columns[i].system == "end" and plan.column[i].key == 0:
+                self.end_slot = plan.column[i].key = plan.key_columns + 1
         bind_steps(plan.column, shown)
         plan.null_bits = <uint64_t>-1 >> (64 - self.columns) if 0 < self.columns <= 64 else 0
 

@@ -17,6 +17,7 @@ from engine.source.history.draft import Session
 from engine.source.history.history import Moment, SchemaHistory
 from engine.source.statements import Kind, classify, parse_query
 from engine.source.table_map import TableMap, has_full_metadata, parse_table_map, table_schema
+from engine.source.versioning import with_implicit_period, with_key_of_current_rows
 
 
 class TableVersion(NamedTuple):
@@ -57,7 +58,7 @@ class TableVersions:
             return TableVersion(name)
         try:
             table_map = parse_table_map(body, post_header_bytes, mariadb)
-            schema = self._schema(table_map, mariadb, moment)
+            schema = with_key_of_current_rows(self._schema(table_map, mariadb, moment))
             if len(set(schema.primary_key)) != len(schema.primary_key):
                 raise ValueError("the primary key names a column twice")
             plan = RowPlan(schema, table_map, len(table_map.columns) - len(schema.columns))
@@ -93,10 +94,10 @@ class TableVersions:
         if not (isinstance(known, TableDefinition) and [column.name for column in known.columns] == names):
             known = self._history.ask_once(name, moment)
             if known is None:
-                return schema
+                return with_implicit_period(schema)
             if [column.name for column in known.columns] != names:
                 self._history.refuse(name)
-                return schema
+                return with_implicit_period(schema)
             self._history.believe(name, known, moment)
         return with_known_types(schema, known)
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl, json_line
+from engine.client.change import Begin, Change, ChangeReader, Commit, Ddl
+from engine.client.items import json_line
 from engine.errors import ProtocolError
 from engine.position import Identity
 from engine.record import ABSENT, KEY_CHANGED, Kind, pack_record

@@ -239,7 +239,8 @@ class Model:
         if after is not None:
             if change.op == "insert" or self.sparse:
                 after = {**old, **after}
-            logged = sum(self.kinds.get((*place, column.name)) != NOT_LOGGED for column in columns.columns)
+            shown = [column.name for column in columns.columns if column.visible or not column.system]
+            logged = sum(self.kinds.get((*place, name)) != NOT_LOGGED for name in shown)
             if not self.sparse and len(after) != logged:
                 self._fault(change, f"lacks columns: {after}")
             table.put(after)

@@ -77,7 +77,7 @@ def with_known_types(schema: TableSchema, definition: TableDefinition) -> TableS
     for column, known in zip(schema.columns, definition.columns, strict=True):
         if known.type in NETWORK_BYTES and column.type == f"binary({NETWORK_BYTES[known.type]})":
             column = replace(column, type=known.type)
-        columns.append(replace(column, visible=column.visible and known.visible))
+        columns.append(replace(column, visible=column.visible and known.visible, system=known.system))
     return replace(schema, columns=tuple(columns))
 
 
@@ -102,6 +102,7 @@ def _column(told: MapColumn, known: ColumnDefinition) -> Column:
         labels=tuple(as_stored(charset, label) for label in known.labels) if charset else known.labels,
         nullable=told.nullable,
         visible=known.visible,
+        system=known.system,
     )
 
 

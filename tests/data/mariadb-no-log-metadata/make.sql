@@ -18,4 +18,6 @@ COMMIT;
 DELETE FROM t WHERE id > 1000 AND id < 1003;
 
 ALTER TABLE t ADD COLUMN e ENUM('x', 'y', 'ü') DEFAULT 'y' AFTER id, CHANGE s renamed VARCHAR(40) CHARACTER SET latin1, DROP COLUMN d;
-INSERT INTO t VALUES (9, 'ü', 'é', NULL, NULL, 9.99);
+DELETE FROM t;
+INSERT INTO t VALUES (9, 'ü', 'é', NULL, NULL, 9.99), (10, 'x', 'ASCII', 'text', x'00', -1);
+UPDATE t SET e = 'y' WHERE id = 9;
