@@ -56,18 +56,25 @@ class ConnectionLost(SourceError):
     """The server or the network went away."""
 
     retryable = True
+    reason = "connection_lost"
 
 
 class ServerSetupError(SourceError):
     """The server answers, but isn't set up for replication, or refuses this account."""
 
+    reason = "server_setup"
+
 
 class PositionError(SourceError):
     """The server no longer has, or never had, the place to start from."""
 
+    reason = "position_unknown"
+
 
 class BinlogError(SourceError):
     """Bytes of the binlog that are damaged or not understood; carries file, offset and event type as facts."""
+
+    reason = "binlog_damaged"
 
 
 class PeerError(EngineError):

@@ -120,7 +120,12 @@ static inline int input_next_in_packets(input_t *in) {
         payload += piece;
         pieces++;
         if (payload > EVENT_MAX_BYTES) return INPUT_BAD_SIZE;
-        if (have < in->wanted) return INPUT_MORE;
+        if (have < in->wanted) { /* a damaged length is known by the event's own, without waiting for what never comes */
+            if (pieces == 1 && piece < PACKET_FULL && have >= PACKET_HEADER_BYTES + 1 + EVENT_HEADER_BYTES
+                && first[PACKET_HEADER_BYTES] == 0x00 && le32(first + PACKET_HEADER_BYTES + 1 + 9) != piece - 1)
+                return INPUT_BAD_SIZE;
+            return INPUT_MORE;
+        }
     } while (piece == PACKET_FULL);
     if (payload == 0) return INPUT_BAD_PACKET;
     for (size_t i = 1; i < pieces; i++) { /* close up over the headers in between */

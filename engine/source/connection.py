@@ -9,7 +9,6 @@ buffer, which is empty whenever a reply has been read, since a server only speak
 
 from __future__ import annotations
 
-import functools
 import os
 import random
 import select
@@ -78,7 +77,7 @@ class Connection:
         self.name = name
         self.tls = False
         self.facts: ServerFacts | None = None
-        self._account = config.account()
+        self._account = config.account()  # who we are; the password is looked up at each login
         self._unix_socket = parse_qs(urlsplit(config.url or "").query).get("socket", [""])[0]
         self._session: pymysql.connections.Connection[Any] | None = None
         self._socket: socket.socket | None = None
@@ -110,6 +109,7 @@ class Connection:
             ConnectionLost, ServerSetupError: as for connect, but for the settings.
         """
         self.close()
+        self._account = self.config.account()  # an operator may have changed the password file meanwhile
         try:
             # Over a unix socket too: caching_sha2_password sends its password there as on a secure line, or not at all.
             self._open(tls=self.config.tls != "disabled")
@@ -180,6 +180,15 @@ class Connection:
             raise self._lost(error) from None
         self._live_socket.setblocking(False)
         self._dumping = True
+
+    def choose_server_id(self) -> bool:
+        """Another replica has our server id or uuid: the next dump has others. False: the config says which id it must be."""
+        if self.config.server_id is not None:
+            return False
+        key = self.name, os.getpid()
+        server_ids_by_source.pop(key, None)
+        replica_uuids_by_source.pop(key, None)
+        return True
 
     def beside(self) -> Connection:
         """A second connection, logged in, whose dumps disturb none of this source's: it has a server id of its own."""
@@ -395,13 +404,13 @@ class Connection:
         return query_error(error, source=self.name, server=self.where)
 
 
-@functools.cache
+# Who we are, by source and process: the same for a source's next connection, so that its dump ends the one left behind.
+server_ids_by_source: dict[tuple[str, int], int] = {}
+replica_uuids_by_source: dict[tuple[str, int], str] = {}  # MySQL looks at these
+
+
 def _replica_uuid(name: str, pid: int) -> str:
-    """Who we are to MySQL, the same for a source's next connection here: its dump ends the one left behind."""
-    return str(uuid.uuid4())
-
-
-_server_ids: dict[tuple[str, int], int] = {}
+    return replica_uuids_by_source.setdefault((name, pid), str(uuid.uuid4()))
 
 
 def _server_id(connection: Connection) -> int:
@@ -416,13 +425,13 @@ def _server_id(connection: Connection) -> int:
             )
         return connection.config.server_id
     key = connection.name, os.getpid()
-    if key not in _server_ids:
+    if key not in server_ids_by_source:
         taken = {connection.known_facts.server_id, *replica_ids(connection)}
         numbers = random.SystemRandom()
         while (chosen := numbers.randrange(1 << 31, 1 << 32)) in taken:
             pass
-        _server_ids[key] = chosen
-    return _server_ids[key]
+        server_ids_by_source[key] = chosen
+    return server_ids_by_source[key]
 
 
 def replica_ids(connection: Connection) -> list[int]:

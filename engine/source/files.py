@@ -127,6 +127,13 @@ class FileFeed:
         os.lseek(self._fd, offset, os.SEEK_SET)
         self._decoder.seek(offset)
 
+    def choose_server_id(self) -> bool:
+        """Files have none."""
+        return False
+
+    def has_file(self, base: str, number: int) -> bool:
+        return (base, number) in self.files()
+
     def files(self) -> list[tuple[str, int]]:
         """See xa.Rereading."""
         return [(file.base, file.number) for file in self._files]

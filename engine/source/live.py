@@ -63,6 +63,14 @@ class LiveFeed:
             )  # fmt: skip
         self._server_uuid = server_uuid or self._server_uuid
 
+    def choose_server_id(self) -> bool:
+        """Another replica has ours: take another one with the next dump. False: the config says which it must be."""
+        return self._connection.choose_server_id()
+
+    def has_file(self, base: str, number: int) -> bool:
+        """Whether the server has this binlog file now."""
+        return (base, number) in self.files()
+
     def fill(self) -> int:
         """Bring in what is there, without waiting; bytes, 0: nothing now.
 

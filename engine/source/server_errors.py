@@ -6,6 +6,7 @@ to 2999 are the client library's. A dump that breaks off has one number for many
 
 from __future__ import annotations
 
+import socket
 import ssl
 from typing import Any
 
@@ -13,7 +14,11 @@ from engine.errors import ConnectionLost, PositionError, ServerSetupError, Sourc
 
 TLS_NOT_OFFERED = 2026  # PyMySQL's number for: TLS is wanted, the server has none
 SYNTAX_ERROR = 1064
+# Reasons of errors that the source knows how to go on after.
+DUPLICATE_ID = "duplicate_server_id"
+TRUNCATED = "binlog_truncated"
 ACCESS_DENIED = frozenset({1044, 1045, 1142, 1227, 1370})
+LOGIN_DENIED = ACCESS_DENIED | {1130, 1698, 1820, 1862, 3118, 3159, 4151}
 
 # The server or the network went away, or the server has no room just now: the same again later may do.
 LOST = frozenset({
@@ -51,48 +56,68 @@ _REMEDY = {
 _GONE = 'begin with start = "earliest" or "latest"; what is not in the binlog any more has to be copied from the tables'
 _OTHER_HISTORY = "it was purged, or this server was reset or restored, or lags behind the one that the GTID comes from"
 
-# Texts of error 1236, and of MariaDB's numbers for the same: part of the text, class, remedy. The first match counts.
-_DUMP_FAULTS: list[tuple[str, type[SourceError], str]] = [
+# Texts of error 1236, and of MariaDB's numbers for the same: part of the text, class, reason, remedy. The first match counts.
+_DUMP_FAULTS: list[tuple[str, type[SourceError], str, str]] = [
     (
         "same server_uuid/server_id",
         ServerSetupError,
+        DUPLICATE_ID,
         "remove server_id from this source's config, or give every replica of this server a number of its own",
     ),
-    ("first log file name in binary log index", PositionError, f"the file was purged or never was there: {_GONE}"),
+    (
+        "first log file name in binary log index",
+        PositionError,
+        "position_purged",
+        f"the file was purged or never was there: {_GONE}",
+    ),
     (
         "position > file size",
         PositionError,
+        "binlog_reset",
         f"a server that was reset or restored has another history under the same file names: {_GONE}",
     ),
     (
         "from impossible position",
         PositionError,
+        "position_unknown",
         f"no event begins here; take an offset that SHOW BINLOG EVENTS lists, or {_GONE}",
     ),
-    ("purged required binary logs", PositionError, f"transactions after this GTID set were purged: {_GONE}"),
-    ("have been purged", PositionError, f"transactions after this GTID were purged: {_GONE}"),
-    ("more GTIDs than the", PositionError, f"the GTID set holds what this server doesn't: {_OTHER_HISTORY}"),
-    ("not in the master's binlog", PositionError, f"this server doesn't hold the GTID: {_OTHER_HISTORY}"),
-    ("binlog on the master is missing the GTID", PositionError, f"the binlog has a hole where the GTID stood: {_GONE}"),
-    ("AUTO_POSITION mode", ServerSetupError, "set gtid_mode=ON on the server, or start from a file and offset"),
-    ("server id was not set", ServerSetupError, "SET GLOBAL server_id=1 (any number but 0) on the server"),
-    ("server_id was not set", ServerSetupError, "SET PERSIST server_id=1 (any number but 0) on the server"),
+    ("purged required binary logs", PositionError, "position_purged", f"transactions after this GTID set were purged: {_GONE}"),
+    ("have been purged", PositionError, "position_purged", f"transactions after this GTID were purged: {_GONE}"),
+    ("more GTIDs than the", PositionError, "server_behind", f"the GTID set holds what this server doesn't: {_OTHER_HISTORY}"),
+    ("not in the master's binlog", PositionError, "server_behind", f"this server doesn't hold the GTID: {_OTHER_HISTORY}"),
+    (
+        "binlog on the master is missing the GTID",
+        PositionError,
+        "position_purged",
+        f"the binlog has a hole where the GTID stood: {_GONE}",
+    ),
+    ("AUTO_POSITION mode", ServerSetupError, "", "set gtid_mode=ON on the server, or start from a file and offset"),
+    ("server id was not set", ServerSetupError, "", "SET GLOBAL server_id=1 (any number but 0) on the server"),
+    ("server_id was not set", ServerSetupError, "", "SET PERSIST server_id=1 (any number but 0) on the server"),
     (
         "exceeded max_allowed_packet",
         SourceError,
+        "position_unknown",
         "no event begins at this offset, or one is larger than the server lets through: check the start position, "
         "SET GLOBAL max_allowed_packet=1073741824 on the server",
     ),
-    ("failed to replace GTID event", SourceError, "MariaDB must not hide GTID events from us; please report this"),
+    ("failed to replace GTID event", SourceError, "", "MariaDB must not hide GTID events from us; please report this"),
     (
         "replication events with the checksum",
         ServerSetupError,
+        "",
         "SET GLOBAL binlog_checksum=CRC32 on the server, then FLUSH BINARY LOGS",
     ),
-    ("truncated in the middle", SourceError, "the server's disk is full or its binlog file is damaged"),
-    ("crc check", SourceError, "the server's binlog file is damaged on disk: start after the damage"),
-    ("bogus data in log event", PositionError, f"no event begins at this offset, or the file is damaged: {_GONE}"),
-    ("inary log is not open", ServerSetupError, "turn the binlog on: log_bin in the server's my.cnf, and restart"),
+    ("truncated in the middle", SourceError, TRUNCATED, "the server's disk is full or its binlog file is damaged"),
+    ("crc check", SourceError, "binlog_damaged", "the server's binlog file is damaged on disk: start after the damage"),
+    (
+        "bogus data in log event",
+        PositionError,
+        "position_unknown",
+        f"no event begins at this offset, or the file is damaged: {_GONE}",
+    ),
+    ("inary log is not open", ServerSetupError, "", "turn the binlog on: log_bin in the server's my.cnf, and restart"),
 ]
 
 
@@ -104,9 +129,9 @@ def dump_error(code: int, message: str, **facts: Any) -> SourceError:
     """
     if code in LOST:
         return ConnectionLost(f"the server ended the dump: {message}", code=code, **facts, remedy=_REMEDY.get(code, ""))
-    for text, kind, remedy in _DUMP_FAULTS:
+    for text, kind, reason, remedy in _DUMP_FAULTS:
         if text in message:
-            return kind(f"the server ended the dump: {message}", code=code, **facts, remedy=remedy)
+            return kind(f"the server ended the dump: {message}", reason=reason, code=code, **facts, remedy=remedy)
     if code in ACCESS_DENIED:
         return missing_grant("REPLICATION SLAVE", message, code=code, **facts)
     return SourceError(
@@ -116,7 +141,9 @@ def dump_error(code: int, message: str, **facts: Any) -> SourceError:
 
 def missing_grant(grant: str, message: str, account: str = "'repl'@'%'", **facts: Any) -> ServerSetupError:
     """The account lacks a global privilege; `account` as GRANT wants it: `'repl'@'%'`."""
-    return ServerSetupError(f"the account lacks {grant}: {message}", **facts, remedy=f"GRANT {grant} ON *.* TO {account};")
+    return ServerSetupError(
+        f"the account lacks {grant}: {message}", reason="access_denied", **facts, remedy=f"GRANT {grant} ON *.* TO {account};"
+    )
 
 
 def query_error(error: Exception, **facts: Any) -> SourceError:
@@ -169,6 +196,7 @@ def login_error(error: Exception, *, host: str, port: int, user: str, tls_ca: ob
     if isinstance(cause, OSError):
         return ConnectionLost(
             f"no connection to the server: {cause.strerror or cause}",
+            reason="dns_failure" if isinstance(cause, socket.gaierror) else "",
             server=where,
             remedy="check host and port in the source's url, that the server runs, and the firewall between",
         )
@@ -179,7 +207,10 @@ def login_error(error: Exception, *, host: str, port: int, user: str, tls_ca: ob
             code=code,
             remedy=_REMEDY.get(code, "check that a MySQL or MariaDB server listens on this port"),
         )
-    return ServerSetupError(f"login refused: {message}", server=where, user=user, code=code or None, remedy=_REMEDY.get(code, ""))
+    return ServerSetupError(
+        f"login refused: {message}", reason="access_denied" if code in LOGIN_DENIED else "",
+        server=where, user=user, code=code or None, remedy=_REMEDY.get(code, ""),
+    )  # fmt: skip
 
 
 def number_and_text(error: Exception) -> tuple[int, str]:

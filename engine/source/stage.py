@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import logging
-import random
 import time
 from collections.abc import Iterator
 from typing import Protocol
 
 from engine.config import Config, SourceConfig
 from engine.counters import SourceCounter
-from engine.errors import ConfigError, ConnectionLost
+from engine.errors import BinlogError, ConfigError, ConnectionLost, EngineError, ServerSetupError, SourceError
 from engine.instance import Instance
 from engine.meta import Meta, Place
 from engine.meta.open import open_meta
 from engine.position import Identity, parse_start, split_file_name
 from engine.ring import Ring
 from engine.source._binlog import ENDED, NEED_INPUT, RING_FULL, Decoder
-from engine.source.files import FileFeed, find_files
+from engine.source.files import MAGIC, FileFeed, find_files
 from engine.source.history.history import Moment, SchemaHistory
 from engine.source.history.snapshot import ServerTables
 from engine.source.live import LiveFeed
 from engine.source.note import ResumePoint, resume_from_acked, unpack_note
+from engine.source.retries import Retries
+from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
 from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
 from engine.table_filter import TableFilter
@@ -31,8 +32,7 @@ log = logging.getLogger("engine.source")
 STEP_BYTES = 1 << 20  # of events, between two looks at the clock
 WORK_BYTES = 4 << 20  # of one do_work
 WORK_NS = 20_000_000
-FIRST_PAUSE_S = 0.1  # before connecting again; doubles, with jitter
-LONGEST_PAUSE_S = 10.0
+SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
 HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
 
@@ -48,6 +48,10 @@ class Feed(Protocol):
     def fill(self) -> int: ...
 
     def wait(self, timeout_ns: int) -> None: ...
+
+    def choose_server_id(self) -> bool: ...
+
+    def has_file(self, base: str, number: int) -> bool: ...
 
     def files(self) -> list[tuple[str, int]]: ...
 
@@ -66,6 +70,7 @@ class SourceStage:
 
     def __init__(self, config: Config, name: str, instance: Instance) -> None:
         self.role_name = f"source {name}"
+        self.trouble: EngineError | None = None  # why there is no connection now
         self._config = config
         self._source: SourceConfig = config.sources[name]
         self._name = name
@@ -77,11 +82,14 @@ class SourceStage:
         self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
         self._keeps_first = False  # the place it all begins at is known, and kept
         self._running = False  # the feed is open
+        self._ended_file = 0  # number of a file whose end a crash of the server cut off: the next one goes on
         self._full = False
         self._done = False
-        self._pause_s = FIRST_PAUSE_S
+        self._retries = Retries()
         self._retry_ns = 0
         self._received_ns = 0
+        self._opened_ns = 0
+        self._opened_at = ("", 0, 0)
         self._records = 0
         self._record_ns = 0
         self._record_bytes = 0  # BINLOG_BYTES at the last record
@@ -153,9 +161,25 @@ class SourceStage:
             if not self._running:
                 self._open(now_ns)
             return self._read(now_ns)
-        except ConnectionLost as lost:
-            self._lost(now_ns, lost)
+        except SourceError as error:
+            if not self._passing(error):
+                raise
+            self._lost(now_ns, error)
             return 0
+
+    def _passing(self, error: SourceError) -> bool:
+        """Whether to connect again after it: not where the config or the binlog is at fault."""
+        if self._source.files:
+            return False
+        if isinstance(error, BinlogError):  # perhaps the network's fault
+            return self._running and self._retries.may_reread(self._decoder.position)
+        if error.reason == DUPLICATE_ID:
+            return self._feed.choose_server_id()
+        if error.reason == TRUNCATED:  # by a crash; the server rolled back what it had half written, and began a new file
+            self._ended_file = self._decoder.position[1]
+            return self._feed.has_file(*self._decoder.position[:1], self._ended_file + 1)
+        refused = isinstance(error, ServerSetupError) and not self._running
+        return isinstance(error, ConnectionLost) or (refused and self._keeps_first)  # it once let us in
 
     def _open(self, now_ns: int) -> None:
         """Open the feed where the ring's content ends; the first time, where the resume point or the config says."""
@@ -168,14 +192,16 @@ class SourceStage:
             assert self._meta is not None
             self._decoder.resume(point)
             base = self._meta.histories()[point.source].binlog
+            if point.file == self._ended_file:
+                point = point._replace(file=point.file + 1, offset=len(MAGIC))
             self._feed.open(base, point.file, point.offset)
         self._running = True
         self._full = False
-        self._received_ns = now_ns
+        self._received_ns = self._opened_ns = now_ns
         self._set(SourceCounter.CONNECTED, 1)
         self._set(SourceCounter.CONNECTED_NS, now_ns)
         self._add(SourceCounter.CONNECTS, 1)
-        base, file, offset = self._decoder.position
+        base, file, offset = self._opened_at = self._decoder.position
         if not self._keeps_first and base:
             first = Identity(file, offset, 0, 0)
             if self._source.start == "latest":
@@ -222,7 +248,10 @@ class SourceStage:
             if time.monotonic_ns() >= deadline_ns:
                 break
         if spent:
-            self._pause_s = FIRST_PAUSE_S
+            # what a server sends before it throws us out is no success
+            if self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS:
+                self._retries.worked()
+                self.trouble = None
             self._set(SourceCounter.RECEIVED_NS, now_ns)
         if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(decoder.first_start)
@@ -259,13 +288,14 @@ class SourceStage:
         self._set(SourceCounter.CONNECTED, 0)
         self._ring.close_writer(finished=True)
 
-    def _lost(self, now_ns: int, lost: ConnectionLost) -> None:
+    def _lost(self, now_ns: int, error: SourceError) -> None:
         self._running = False
         self._feed.close()
         self._set(SourceCounter.CONNECTED, 0)
-        self._retry_ns = now_ns + int(self._pause_s * random.uniform(0.5, 1.0) * 1e9)
-        log.warning("%s; next try within %.1f s", lost, self._pause_s)
-        self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+        pause_s = self._retries.pause_s(refused=isinstance(error, ServerSetupError))
+        self._retry_ns = now_ns + int(pause_s * 1e9)
+        self.trouble = error
+        log.warning("%s; next try in %.1f s", error, pause_s)
 
     def idle(self, timeout_ns: int) -> None:
         assert self._ring is not None
