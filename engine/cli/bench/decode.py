@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from engine.cli.bench.result import Limit, Result, check_content, check_equal
-from engine.cli.bench.server_url import ChecksumOption, JsonOption, RowsOption
+from engine.cli.bench.server_url import ChecksumOption, JsonOption, RepeatOption, RowsOption
 
 _PIECE_BYTES = 1 << 20
 
@@ -19,6 +19,7 @@ def decode(
     rows: RowsOption = None,
     checksum: ChecksumOption = None,
     include: Annotated[str, typer.Option(help="Regular expression on schema.table: which tables are wanted.")] = ".*",
+    repeat: RepeatOption = 3,
     json: JsonOption = False,
 ) -> None:
     """How fast binlog files are decoded into a ring: CRC32 verified, every value converted."""
@@ -27,16 +28,18 @@ def decode(
 
     wants = TableFilter([include], []).wants
     limit = _read_and_checked(files)
-    # The checked pass looks at every record. The measured pass decodes only, its records are dropped unread.
+    # The checked pass looks at every record. The measured ones decode only, their records are dropped unread.
     counted, hashed = decoded_content(files, include)
     text = check_content(hashed, checksum)
     if rows is not None:
         check_equal("changes decoded", counted, rows)
-    start = time.perf_counter()
-    record_bytes = sum(len(records) for records, _ in decode_files(files, wants=wants))
-    seconds = time.perf_counter() - start
+    samples = []
+    for _ in range(repeat):
+        start = time.perf_counter()
+        record_bytes = sum(len(records) for records, _ in decode_files(files, wants=wants))
+        samples.append(time.perf_counter() - start)
     size = sum(file.stat().st_size for file in files)
-    Result("decode", counted, size, seconds, {"record_bytes": record_bytes, "checksum": text}, limit).show(json)
+    Result("decode", counted, size, samples, {"record_bytes": record_bytes, "checksum": text}, limit).show(json)
 
 
 def decoded_content(files: list[Path], include: str = ".*") -> tuple[int, int]:

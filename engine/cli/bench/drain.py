@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
+from engine.cli.bench.binlog_end import end_of_binlog
 from engine.cli.bench.result import Limit, Result
-from engine.cli.bench.server_url import FromOption, JsonOption, UrlArgument, source_config
+from engine.cli.bench.server_url import FromOption, JsonOption, RepeatOption, UrlArgument, source_config
 from engine.errors import ConnectionLost
 from engine.position import parse_start
 
@@ -14,10 +15,11 @@ _END_OF_STREAM = 0xFE
 _SILENCE_S = 10.0
 
 
-def drain(url: UrlArgument, from_: FromOption = "earliest", json: JsonOption = False) -> None:
+def drain(url: UrlArgument, from_: FromOption = "earliest", repeat: RepeatOption = 3, json: JsonOption = False) -> None:
     """Read the server's dump up to where its binlog ends now, without decoding anything."""
-    total, seconds = drained(url, from_)
-    Result("drain", 0, total, seconds).show(json)
+    end = end_of_binlog(url)
+    runs = [drained(url, from_) for _ in range(repeat)]
+    Result("drain", 0, runs[0][0], [seconds for _, seconds in runs], {"server": end.server}).show(json)
 
 
 def drain_limit(url: str, start: str, wanted: bool) -> Limit | None:

@@ -20,12 +20,12 @@ import typer
 from rich.table import Table
 
 import engine
+from engine.cli.bench.binlog_end import end_of_binlog
 from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen_address, running_engine
 from engine.cli.bench.machine import machine
 from engine.cli.bench.processes import Watch
 from engine.cli.bench.result import check_equal, print_json, show_table
 from engine.cli.bench.server_url import JsonOption, UrlArgument, source_config
-from engine.cli.bench.source import end_of_binlog
 from engine.errors import EngineError
 
 SCHEMA = "binlog_engine_bench"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,14 +25,20 @@ class Limit(NamedTuple):
 
 @dataclass
 class Result:
-    """rows: changes; bytes: binlog bytes, unless `what` says otherwise; seconds: wall clock; more: what else was seen."""
+    """rows: changes; bytes: binlog bytes, unless `what` says otherwise; samples: wall clock of each run, in seconds;
+    more: what else was seen."""
 
     what: str
     rows: int
     bytes: int
-    seconds: float
+    samples: list[float]
     more: dict[str, Any] = field(default_factory=dict)
     limit: Limit | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Of the run in the middle."""
+        return statistics.median(self.samples)
 
     @property
     def rows_per_s(self) -> int:
@@ -55,6 +62,7 @@ class Result:
             "rows": self.rows,
             "bytes": self.bytes,
             "seconds": round(self.seconds, 6),
+            "samples_s": [round(sample, 6) for sample in self.samples],
             "rows_per_s": self.rows_per_s,
             "mb_per_s": self.mb_per_s,
             **limit,
@@ -74,7 +82,7 @@ class Result:
         lines = {
             "rows": f"{self.rows:,}" if self.rows else "-",
             "bytes": f"{self.bytes / 1e6:,.1f} MB",
-            "seconds": f"{self.seconds:.3f}",
+            "seconds": f"{self.seconds:.3f}" + (f", the middle of {len(self.samples)} runs" if len(self.samples) > 1 else ""),
             "rows/s": f"{self.rows_per_s:,}" if self.rows else "-",
             "MB/s": f"{self.mb_per_s:,.1f}",
         }

@@ -34,7 +34,7 @@ def ring(
     queue_per_s = queue_records / _through_queue(record, queue_records)
     first = readers[0]
     Result(
-        "ring", records, records * len(record), seconds[first],
+        "ring", records, records * len(record), [seconds[first]],
         {
             "readers": first, "records_per_s_by_readers": {str(count): round(records / took) for count, took in seconds.items()},
             "queue_records_per_s": round(queue_per_s), "times_queue": round(records / seconds[first] / queue_per_s, 1),

@@ -14,6 +14,7 @@ FromOption = Annotated[str, typer.Option("--from", help='Where to start: "earlie
 RowsOption = Annotated[int | None, typer.Option(help="How many changes there are, to be checked.")]
 ChecksumOption = Annotated[str | None, typer.Option(help="Checksum of the changes, as `bench decode` prints it, to be checked.")]
 LimitOption = Annotated[bool, typer.Option(help="Measure the limit, which is the raw socket, in the same run.")]
+RepeatOption = Annotated[int, typer.Option(help="Measure so many times; the run in the middle counts.", min=1, max=99)]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object.")]
 
 

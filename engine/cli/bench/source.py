@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
-from typing import NamedTuple
 
+from engine.cli.bench.binlog_end import End, end_of_binlog
 from engine.cli.bench.drain import drain_limit
 from engine.cli.bench.engine_run import bench_config
 from engine.cli.bench.result import Result, check_content, check_equal
@@ -15,19 +15,12 @@ from engine.cli.bench.server_url import (
     FromOption,
     JsonOption,
     LimitOption,
+    RepeatOption,
     RowsOption,
     UrlArgument,
-    source_config,
 )
 from engine.counters import SourceCounter
 from engine.instance import Instance
-
-
-class End(NamedTuple):
-    """Where the server's binlog ends, and which server it is."""
-
-    place: tuple[int, int]  # number of the file, offset
-    server: str  # as it calls itself
 
 
 def source(
@@ -36,19 +29,23 @@ def source(
     rows: RowsOption = None,
     checksum: ChecksumOption = None,
     limit: LimitOption = True,
+    repeat: RepeatOption = 3,
     json: JsonOption = False,
 ) -> None:
     """Decode the server's dump into a ring up to where its binlog ends now."""
     end = end_of_binlog(url)
     drain = drain_limit(url, from_, limit)
-    # As in `decode`: the first pass looks at every record, the second one is measured.
+    # As in `decode`: the first pass looks at every record, the others are measured.
     _, counted, _, content = _pass(url, from_, end, check=True)
     text = check_content(content, checksum)
     if rows is not None:
         check_equal("changes decoded", counted, rows)
-    seconds, again, size, _ = _pass(url, from_, end, check=False)
-    check_equal("changes of the second pass", again, counted)
-    Result("source", counted, size, seconds, {"server": end.server, "checksum": text}, drain).show(json)
+    samples = []
+    for _ in range(repeat):
+        seconds, again, size, _ = _pass(url, from_, end, check=False)
+        check_equal("changes of a later pass", again, counted)
+        samples.append(seconds)
+    Result("source", counted, size, samples, {"server": end.server, "checksum": text}, drain).show(json)
 
 
 def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, int, int]:
@@ -91,17 +88,3 @@ def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, i
         finally:
             Ring.unlink(name)
     return seconds, rows, size, checksum
-
-
-def end_of_binlog(url: str) -> End:
-    """Where the server's binlog ends now."""
-    from engine.position import parse_start, split_file_name
-    from engine.source.connection import Connection
-
-    connection = Connection(source_config(url, "latest"), "bench")
-    facts = connection.connect()
-    try:
-        end = connection.resolve_start(parse_start("latest"))
-    finally:
-        connection.close()
-    return End((split_file_name(end.file)[1], end.offset), f"{facts.flavour} {facts.version_text}")

@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import typer
 
 import engine
+from engine.cli.bench.binlog_end import End, end_of_binlog
 from engine.cli.bench.drain import drain_limit
 from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen_address, running_engine
 from engine.cli.bench.processes import Watch
 from engine.cli.bench.result import Limit, Result, check_content, check_equal
-from engine.cli.bench.server_url import ChecksumOption, FromOption, JsonOption, LimitOption, RowsOption, UrlArgument
-from engine.cli.bench.source import End, end_of_binlog
+from engine.cli.bench.server_url import ChecksumOption, FromOption, JsonOption, LimitOption, RepeatOption, RowsOption, UrlArgument
 from engine.config import Config
 from engine.counters import SourceCounter
 from engine.errors import EngineError
@@ -55,13 +55,19 @@ def stream(
     rows: RowsOption = None,
     checksum: ChecksumOption = None,
     limit: LimitOption = True,
+    repeat: RepeatOption = 1,
     json: JsonOption = False,
 ) -> None:
     """Stream the server's binlog, up to where it ends now, through a whole engine to a consumer that acks."""
     tables = {"destination": {"partitions": partitions, "sinks": sinks, "include": [include]}}
     end = end_of_binlog(url)
     drain = drain_limit(url, from_, limit)
-    result = streamed(url, from_, end, Streaming(consume, transport, tables), drain)
+    how = Streaming(consume, transport, tables)
+    result = streamed(url, from_, end, how, drain)
+    for _ in range(repeat - 1):
+        again = streamed(url, from_, end, how)
+        check_equal("changes consumed again", (again.rows, again.more["checksum"]), (result.rows, result.more["checksum"]))
+        result.samples += again.samples
     check_content(int(result.more["checksum"], 16), checksum)
     if rows is not None:
         check_equal("changes consumed", result.rows, rows)
@@ -117,7 +123,7 @@ def _consume(config: Config, listen: str, end: End, consume: Consume) -> Result:
     seconds = (last_ns - counters[SourceCounter.CONNECTED_NS]) / 1e9
     counters.release()
     ring.close()
-    return Result(f"stream {consume}", rows, size, seconds, {"checksum": check_content(checksum, None)})
+    return Result(f"stream {consume}", rows, size, [seconds], {"checksum": check_content(checksum, None)})
 
 
 def _take(batch: engine.Batch, consume: Consume) -> int:

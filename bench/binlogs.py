@@ -1,0 +1,134 @@
+"""The workloads' binlogs: recorded once on a real server, kept as files, served again by a real server.
+
+recorded() ─▶ cache/workloads/mariadb-inserts-2000000-<digest>/{binlog.000001, …, about.json} ─▶ serving()
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from bench.workloads import Workload
+from engine.cli.bench.decode import decoded_content
+from tests.servers.database import Database
+from tests.servers.install import cache
+from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
+
+FLAVOURS: dict[str, type[Database]] = {"mariadb": MariaDB, "mysql": MySQL}
+_OPTIONS = {"max_binlog_size": "1G", "innodb_buffer_pool_size": "512M"}
+_REDO = {"mariadb": {"innodb_log_file_size": "256M"}, "mysql": {"innodb_redo_log_capacity": "512M"}}
+_ROTATE = 4  # type of the event that ends a file
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Binlog files in order, and what is in them: all changes, those of wanted tables, and the checksum of the latter."""
+
+    workload: str
+    server: str
+    version: str
+    rows: int
+    wanted_rows: int
+    checksum: str
+    files: tuple[str, ...]
+    bytes: int
+    folder: str
+
+    @property
+    def paths(self) -> list[Path]:
+        return [Path(self.folder) / name for name in self.files]
+
+
+def recorded(workload: Workload, server: str, rows: int | None = None) -> Recording:
+    """The workload's binlog of this kind of server; made, which may take minutes, if it isn't kept yet.
+
+    Raises:
+        Missing: the server can't be had here.
+    """
+    rows = rows or workload.rows
+    digest = hashlib.sha256(Path(sys.modules[Workload.__module__].__file__ or "").read_bytes()).hexdigest()[:8]
+    folder = cache() / "workloads" / f"{server}-{workload.name}-{rows}-{digest}"
+    about = folder / "about.json"
+    if not about.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for old in folder.parent.glob(f"{server}-{workload.name}-{rows}-*"):  # of an earlier version of the workload
+            shutil.rmtree(old)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            _record(workload, FLAVOURS[server], rows, Path(scratch) / "new")
+            (Path(scratch) / "new").rename(folder)
+    fields = json.loads(about.read_text())
+    return Recording(**{**fields, "files": tuple(fields["files"]), "folder": str(folder)})
+
+
+def _record(workload: Workload, make: type[Database], rows: int, folder: Path) -> None:
+    begun = time.monotonic()
+    print(f"recording {workload.name} on {make.name}, {rows:,} rows", file=sys.stderr)
+    folder.mkdir()
+    with make(**_OPTIONS, **_REDO[make.name]) as server:
+        workload.prepare(server.sql, rows)
+        server.sql("FLUSH BINARY LOGS")
+        first = len(server.binlog_files()) - 1
+        changes = workload.fill(server.sql, rows)
+        server.sql("FLUSH BINARY LOGS")
+        version = str(server.sql("SELECT VERSION()")[0][0])
+        names = []
+        for number, path in enumerate(server.binlog_files()[first:-1], 1):
+            names.append(f"binlog.{number:06}")
+            shutil.copyfile(path, folder / names[-1])
+            _cut_rotate(folder / names[-1])
+    paths = [folder / name for name in names]
+    wanted, checksum = decoded_content(paths, workload.include)
+    expected = round(changes * workload.wanted_share)
+    if wanted != expected:
+        raise SystemExit(f"{workload.name} on {make.name}: {wanted:,} changes decoded, {expected:,} made")
+    recording = Recording(
+        workload.name, make.name, version, changes, wanted, f"{checksum % 2**64:016x}", tuple(names),
+        sum(path.stat().st_size for path in paths), "",
+    )  # fmt: skip
+    (folder / "about.json").write_text(json.dumps(asdict(recording), indent=1))
+    print(f"recorded in {time.monotonic() - begun:.0f} s", file=sys.stderr)
+
+
+def _cut_rotate(path: Path) -> None:
+    """Take off the event that names the next file: where the files are served they have other neighbours."""
+    data = path.read_bytes()
+    size = 19 + 8 + len("binlog.000001") + 4  # header, position, name, CRC32
+    event = data[-size:]
+    assert event[4] == _ROTATE, f"{path} doesn't end with the event that names the next file"
+    assert int.from_bytes(event[9:13], "little") == size
+    os.truncate(path, len(data) - size)
+
+
+@contextmanager
+def serving(recording: Recording, repeat: int = 1) -> Iterator[Database]:
+    """A server of the same kind whose binlog begins with these files, `repeat` times one after the other.
+
+    Its tables are not there: consumers have to do with the metadata in the binlog.
+    """
+    make = FLAVOURS[recording.server]
+    with_files = make(**_OPTIONS)
+    try:
+        shutil.copytree(make.template(), with_files.data_dir)
+        index = []
+        for round_ in range(repeat):
+            for path in recording.paths:
+                index.append(f"./binlog.{len(index) + 1:06}\n")
+                target = with_files.data_dir / index[-1].strip()
+                if round_:
+                    os.link(with_files.data_dir / path.name, target)  # the server only reads them
+                else:
+                    shutil.copyfile(path, target)
+        (with_files.data_dir / "binlog.index").write_text("".join(index))
+        yield with_files.start()
+    finally:
+        with_files.close()
