@@ -108,6 +108,7 @@ class ServerConfig(_Table):
     max_sessions: int = Field(default=1000, ge=1)
     stall_kill_s: float = Field(default=60.0, ge=0)  # a stage whose loop stands still for so long is killed; 0: never
     max_frame: Size = 1 << 20  # of what a client sends; a hostile length is refused before anything is allocated
+    send_buffer: Size | None = None  # SO_SNDBUF of a consumer's connection; None: the kernel's own, which grows
 
 
 class ClusterConfig(_Table):
@@ -136,6 +137,7 @@ class SourceConfig(_Table):
     read_timeout_s: float = Field(default=10.0, gt=0)  # without even a heartbeat: the connection is dead
     tls: Literal["preferred", "required", "disabled"] = "preferred"
     tls_ca: Path | None = None
+    receive_buffer: Size | None = None  # SO_RCVBUF of the connection; None: the kernel's own, which grows
 
     @model_validator(mode="after")
     def _either_url_or_files(self) -> SourceConfig:
@@ -206,6 +208,7 @@ class DestinationConfig(_Table):
     batch_rows: int = Field(default=10_000, ge=1)
     batch_bytes: Size = Field(default=4 << 20, ge=1)
     batch_wait_ms: int = Field(default=0, ge=0)  # how long a batch may wait to fill up once it has a record
+    spin_us: int = Field(default=10, ge=0, le=1_000_000)  # how long a sink looks for records before it sleeps
 
     @model_validator(mode="after")
     def _sinks_share_partitions(self) -> DestinationConfig:

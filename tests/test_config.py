@@ -48,7 +48,7 @@ def test_the_shipped_config_names_every_key_with_its_default():
 
 def test_the_commented_keys_of_the_shipped_config_show_the_defaults(tmp_path):
     lines = Path("conf/engine.toml").read_text().partition("# [cluster]")[0].splitlines()
-    optional = ("server_id", "tls_ca", "files")  # examples: they have no default to show
+    optional = ("server_id", "tls_ca", "files", "send_buffer", "receive_buffer")  # examples: they have no default to show
     shown = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("# [") else line
         for line in lines

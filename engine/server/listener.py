@@ -36,9 +36,11 @@ def close_listener(sock: socket.socket) -> None:
             os.unlink(path)
 
 
-def prepare(sock: socket.socket) -> str:
+def prepare(sock: socket.socket, send_buffer: int | None = None) -> str:
     """Set up an accepted connection; returns the peer's name for messages."""
     sock.setblocking(False)
+    if send_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     if sock.family == socket.AF_UNIX:
         return "unix"
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

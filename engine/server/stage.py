@@ -144,7 +144,7 @@ class ServerStage:
                 return
             self.work += 1
             try:
-                peer = prepare(sock)
+                peer = prepare(sock, self.config.server.send_buffer)
             except OSError:  # gone already
                 sock.close()
                 continue

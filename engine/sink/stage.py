@@ -167,7 +167,7 @@ class SinkStage:
         if self._merge.wait_ns is not None:
             timeout_ns = min(timeout_ns, self._merge.wait_ns)
         if readers:
-            wait_any(readers, timeout_ns)
+            wait_any(readers, timeout_ns, self._settings.spin_us * 1000)
         else:  # nothing more will come, but the stores stay open
             time.sleep(timeout_ns / 1e9)
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import typer
 
-from engine.cli.bench import decode, drain, idle, latency, ring, source, stream
+from engine.cli.bench import compare, decode, drain, idle, latency, ring, source, stream, sweep
 
 app = typer.Typer(help="Measure; each checks its answer, and shows its limit beside.", no_args_is_help=True)
-for measurement in (
-    ring.ring, decode.decode, drain.drain, source.source, stream.stream, latency.latency, idle.idle,
+for command in (
+    ring.ring, decode.decode, drain.drain, source.source, stream.stream, latency.latency, idle.idle, sweep.sweep, compare.compare,
 ):  # fmt: skip
-    app.command()(measurement)
+    app.command()(command)

@@ -13,6 +13,8 @@ import multiprocessing
 import tempfile
 import time
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,17 +49,9 @@ def latency(
     json: JsonOption = False,
 ) -> None:
     """Percentiles of the time from commit to consumer. Makes a schema `binlog_engine_bench` on the server, and drops it."""
-    _histogram()  # before anything is started: the library may be missing
     end = end_of_binlog(url)
-    account = source_config(url, "latest").account()
-    _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}", f"CREATE DATABASE {SCHEMA}")
-    try:
-        cases = []
-        for number, wanted in enumerate(rate):
-            _run(account, f"CREATE TABLE {SCHEMA}.t{number} (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40) NOT NULL)")
-            cases.append(_measured(url, account, f"t{number}", wanted, seconds, writers, transport))
-    finally:
-        _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}")
+    with latency_schema(url) as writer:
+        cases = [measured_latency(url, writer, wanted, seconds, writers, transport) for wanted in rate]
     result = {"bench": "latency", "server": end.server, "transport": str(transport), "writers": writers, "cases": cases}
     if json:
         print_json({**result, **machine()})
@@ -73,19 +67,51 @@ def latency(
     show_table(table)
 
 
-def _measured(
-    url: str, account: dict[str, Any], name: str, rate: int, seconds: float, writers: int, transport: Transport
+class Writer:
+    """Makes tables on the server for transactions to be committed into."""
+
+    def __init__(self, account: dict[str, Any]) -> None:
+        self.account = account
+        self._tables = 0
+
+    def make_table(self) -> str:
+        self._tables += 1
+        _run(self.account, f"CREATE TABLE {SCHEMA}.t{self._tables} (id BIGINT NOT NULL PRIMARY KEY, v VARCHAR(40) NOT NULL)")
+        return f"t{self._tables}"
+
+
+@contextmanager
+def latency_schema(url: str) -> Iterator[Writer]:
+    """A schema of its own on the server, dropped in the end.
+
+    Raises:
+        EngineError: hdrhistogram is not installed, or the account may not.
+    """
+    _histogram()
+    account = source_config(url, "latest").account()
+    _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}", f"CREATE DATABASE {SCHEMA}")
+    try:
+        yield Writer(account)
+    finally:
+        _run(account, f"DROP DATABASE IF EXISTS {SCHEMA}")
+
+
+def measured_latency(
+    url: str, writer: Writer, rate: int, seconds: float, writers: int, transport: Transport, **tables: dict[str, Any]
 ) -> dict[str, Any]:
-    """One rate: every transaction committed, seen once, and its two intervals recorded."""
+    """One rate: every transaction committed, seen once, and its two intervals recorded; tables as in `bench_config`."""
     transactions = max(round(rate * seconds) // writers, 1) * writers
     context = multiprocessing.get_context("spawn")
+    name = writer.make_table()
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
         listen = listen_address(transport, Path(folder))
-        config = bench_config(url, "latest", Path(folder), listen, destination={"include": [rf"{SCHEMA}\.{name}"]})
+        tables["destination"] = {**tables.get("destination", {}), "include": [rf"{SCHEMA}\.{name}"]}
+        config = bench_config(url, "latest", Path(folder), listen, **tables)
         told: Any = context.Queue()
         go: Any = context.Queue()
         arguments = [
-            (account, name, number, writers, rate, transactions, f"{folder}/{number}", told, go) for number in range(writers)
+            (writer.account, name, number, writers, rate, transactions, f"{folder}/{number}", told, go)
+            for number in range(writers)
         ]
         processes = [context.Process(target=_commit, args=each, daemon=True) for each in arguments]
         with (
