@@ -417,13 +417,17 @@ class StatusAnswer(Message):
 
 @dataclass(frozen=True, slots=True)
 class Error(Message):
-    """code is one of those below; the connection ends after a fatal one. batch: what an ack or rollback had named."""
+    """code is one of those below; the connection ends after a fatal one. batch: what an ack or rollback had named.
+
+    address: with `not_active` and `moved`, where the destination is served now, if that is known.
+    """
 
     type = "error"
     code: str = _key(_TEXT)
     message: str = _key(_TEXT)
     fatal: bool = _key(_BOOL, False)
     batch: int | None = _key(_MAYBE_BATCH, None)
+    address: str | None = _key(_nil_or(_TEXT), None)
 
 
 ServerMessage = (
@@ -437,6 +441,8 @@ UNKNOWN_PARTITION: Final = "unknown_partition"
 CONSUMER_BUSY: Final = "consumer_busy"
 TAKEN_OVER: Final = "taken_over"
 UNKNOWN_BATCH: Final = "unknown_batch"
+NOT_ACTIVE: Final = "not_active"
+MOVED: Final = "moved"
 TOO_MANY_SESSIONS: Final = "too_many_sessions"
 SHUTTING_DOWN: Final = "shutting_down"
 INTERNAL: Final = "internal"

@@ -5,11 +5,8 @@ from __future__ import annotations
 import pytest
 
 from engine.errors import PeerError
-from engine.server.stage import ServerStage
 from tests.running_engine import RunningEngine
 from tests.test_supervisor import binlog_files_of, left_in_shared_memory
-
-pytestmark = pytest.mark.skipif(not hasattr(ServerStage, "activate"), reason="the server has no activate yet")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.config import DestinationConfig
 from engine.errors import Refused, RingError
@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class SessionRefused(Refused):
-    """A session can't be opened, or not go on; `code` is one of docs/protocol.md."""
+    """A session can't be opened, or not go on; `code` is one of docs/protocol.md.
 
-    def __init__(self, code: str, what: str, *, remedy: str = "", **facts: object) -> None:
+    elsewhere: the address of the server that has the destination, if another one has it.
+    """
+
+    def __init__(self, code: str, what: str, *, elsewhere: str | None = None, remedy: str = "", **facts: Any) -> None:
         super().__init__(what, remedy=remedy, reason=code, **facts)
         self.code = code
+        self.elsewhere = elsewhere
 
 
 class Store:

@@ -23,6 +23,7 @@ from engine.server.schemas import Catalogue
 from engine.store import StoreBatch
 from engine.wire import (
     INTERNAL,
+    NOT_ACTIVE,
     PROTOCOL,
     PROTOCOL_FAULT,
     UNKNOWN_BATCH,
@@ -73,7 +74,8 @@ class Hub(Protocol):
     meta: Meta
     acks: AckKeeper
     catalogue: Catalogue
-    destinations: dict[str, Destination]
+    destinations: dict[str, Destination]  # served here
+    elsewhere: dict[str, str | None]  # the config's others, and the address of the server that has them, if it is known
     max_frame: int
     work: int
 
@@ -160,7 +162,7 @@ class Session:
         except ProtocolError as error:
             self.fail(PROTOCOL_FAULT, str(error))
         except SessionRefused as error:
-            self.fail(error.code, str(error))
+            self.fail(error.code, str(error), error.elsewhere)
         except Refused as error:
             self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
             self._hub.loop.call_soon(self._work_through)
@@ -204,10 +206,16 @@ class Session:
                 server=PROTOCOL, remedy="use a client of this engine's version",
             )  # fmt: skip
         destination = self._hub.destinations.get(hello.destination)
+        if destination is None and hello.destination in self._hub.elsewhere:
+            address = self._hub.elsewhere[hello.destination]
+            raise SessionRefused(
+                NOT_ACTIVE, "this server doesn't serve the destination now", elsewhere=address,
+                destination=hello.destination, active=address, remedy="connect to the active server, or try again soon",
+            )  # fmt: skip
         if destination is None:
             raise SessionRefused(
                 UNKNOWN_DESTINATION, "no such destination", destination=repr(hello.destination[:100]),
-                remedy=f"this server has {', '.join(sorted(self._hub.destinations))}",
+                remedy=f"this server has {', '.join(sorted({*self._hub.destinations, *self._hub.elsewhere}))}",
             )  # fmt: skip
         self._lanes = deque(destination.claim(self, hello, self._hub.meta, self._hub.acks))
         self._destination, self._consumer, self.state = destination, hello.consumer, "open"
@@ -226,6 +234,11 @@ class Session:
         else:
             self._lanes[0].cursor.ack(message.batch)  # says whether it was ever handed out
         self._hub.acks.then(lambda: self._on_durable(message.batch, again))
+
+    @property
+    def destination(self) -> str | None:
+        """Its name, while the session is open."""
+        return self._destination.name if self._destination else None
 
     def _on_durable(self, batch: int, again: bool) -> None:
         if self.state == "open":
@@ -417,11 +430,11 @@ class Session:
             if self.state == "open" and not self._outbox and now - self._outbox.progress > HEARTBEAT_S:
                 self._send(Heartbeat())
 
-    def fail(self, code: str, message: str) -> None:
-        """Tell the peer why, and end the session."""
+    def fail(self, code: str, message: str, address: str | None = None) -> None:
+        """Tell the peer why, and where to go if that is known; and end the session."""
         if self.state in ("greeting", "open"):
             log.info("%s: %s: %s", self, code, message)
-            self._leave(Error(code, message, fatal=True).pack())
+            self._leave(Error(code, message, fatal=True, address=address).pack())
 
     def close(self) -> None:
         """The connection is over. Closing twice is harmless."""

@@ -25,7 +25,7 @@ from engine.server.destinations import Destination, Store
 from engine.server.listener import close_listener, listen, prepare
 from engine.server.schemas import Catalogue
 from engine.server.session import Session
-from engine.wire import SHUTTING_DOWN, TOO_MANY_SESSIONS
+from engine.wire import MOVED, SHUTTING_DOWN, TOO_MANY_SESSIONS
 
 log = logging.getLogger("engine.server")
 
@@ -51,6 +51,7 @@ class ServerStage:
         self.instance = instance
         self.max_frame = config.server.max_frame
         self.destinations: dict[str, Destination] = {}
+        self.elsewhere: dict[str, str | None] = {name: None for name in config.destinations if name not in self._active}
         self.sessions: set[Session] = set()
         self.listeners: list[socket.socket] = []
         self.work = 0
@@ -74,23 +75,67 @@ class ServerStage:
         self.acks = AckKeeper(self.loop, self.meta)
         self.catalogue = Catalogue(self.meta)
         for name in self._active:
-            settings = self.config.destinations[name]
-            destination = Destination(name, settings, self.config.sources_of(name), self.instance)
-            self.destinations[name] = destination
-            self._stores += destination.stores
-            for consumer in sorted({place.consumer for place in self.meta.acked(name)}):
-                destination.add_consumer(consumer)  # one that the config doesn't list holds its place all the same
-        for first in range(0, len(self._stores), MOST_RINGS):
-            waker = Waker()
-            self._wakers.append(waker)
-            self._armed.append(([], []))
-            self.loop.add_reader(waker.fd, self._on_wake, waker, self._stores[first : first + MOST_RINGS])
+            self._attach(name)
+        self._watch_wakers()
         for address in self.config.server.listen:
             self.listeners += listen(address)
         for listener in self.listeners:
             self.loop.add_reader(listener, self._on_connection, listener)
         self.loop.call_later(TICK_S, self._tick)
         log.info("listening on %s", ", ".join(self.config.server.listen))
+
+    # -- destinations ----------------------------------------------------------------------------------------------
+
+    def activate(self, name: str) -> None:
+        """Serve this destination of the config from now on; its stores have to be there.
+
+        Raises:
+            RingError: they are not.
+        """
+        if name not in self.destinations:
+            self._attach(name)
+            self._watch_wakers()
+            log.info("serving %s", name)
+
+    def deactivate(self, name: str, address: str | None) -> None:
+        """Serve it no longer: its sessions are told where it is now (None: not known), and so is who comes later."""
+        self.elsewhere[name] = address
+        if name not in self.destinations:
+            return
+        self.acks.flush()
+        for session in [session for session in self.sessions if session.destination == name]:
+            session.fail(MOVED, "another server serves the destination now, or will soon", address)
+        self._unwatch_wakers()
+        destination = self.destinations.pop(name)
+        self._stores = [store for store in self._stores if store not in destination.stores]
+        destination.close()
+        self._watch_wakers()
+        log.info("not serving %s any more; it is at %s", name, address or "no server that is known")
+
+    def _attach(self, name: str) -> None:
+        destination = Destination(name, self.config.destinations[name], self.config.sources_of(name), self.instance)
+        self.destinations[name] = destination
+        self.elsewhere.pop(name, None)
+        self._stores += destination.stores
+        for consumer in sorted({place.consumer for place in self.meta.acked(name)}):
+            destination.add_consumer(consumer)  # one that the config doesn't list holds its place all the same
+
+    def _watch_wakers(self) -> None:
+        """One waker for each so many stores; they are made anew when stores come or go."""
+        self._unwatch_wakers()
+        for first in range(0, len(self._stores), MOST_RINGS):
+            waker = Waker()
+            self._wakers.append(waker)
+            self._armed.append(([], []))
+            self.loop.add_reader(waker.fd, self._on_wake, waker, self._stores[first : first + MOST_RINGS])
+        self.watch_stores()
+
+    def _unwatch_wakers(self) -> None:
+        for waker in self._wakers:
+            self.loop.remove_reader(waker.fd)
+            waker.close()
+        self._wakers.clear()
+        self._armed.clear()
 
     def do_work(self, now_ns: int) -> int:
         """One turn of the loop, without waiting."""
@@ -207,9 +252,7 @@ class ServerStage:
     def _release_everything(self) -> None:
         for session in list(self.sessions):
             session.close()
-        for waker in self._wakers:
-            self.loop.remove_reader(waker.fd)
-            waker.close()
+        self._unwatch_wakers()
         for listener in self.listeners:
             self.loop.remove_reader(listener)
             close_listener(listener)
