@@ -33,6 +33,22 @@ def parse_size(value: Any) -> int:
     return int(float(match[1]) * _UNITS[match[2].lower()])
 
 
+def parse_duration(value: Any) -> float | None:
+    """`7d`, `12h`, `30min`, `90s` or seconds → seconds; `never` → None.
+
+    Raises:
+        ValueError: not a duration.
+    """
+    if value is None or value == "never":
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return float(value)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|min|h|d)\s*", value) if isinstance(value, str) else None
+    if not match or not float(match[1]):
+        raise ValueError(f'not a duration: {value!r}; write "7d", "12h", "30min", "90s" or "never"')
+    return float(match[1]) * {"s": 1, "min": 60, "h": 3600, "d": 86400}[match[2]]
+
+
 def _ring_size(size: int) -> int:
     if not MIN_RING_BYTES <= size <= 1 << 40:
         raise ValueError(f"a ring needs between 1MiB and 1TiB, this is {size} bytes")
@@ -91,6 +107,7 @@ def parse_address(text: str) -> tuple[str, str, int]:
 
 RingSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_ring_size)]
 Size = Annotated[int, BeforeValidator(parse_size)]
+Duration = Annotated[float | None, BeforeValidator(parse_duration)]
 Regex = Annotated[str, AfterValidator(_regex)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}$")]
 
@@ -205,6 +222,7 @@ class DestinationConfig(_Table):
     partition_by: Literal["primary_key", "table"] | list[str] = "primary_key"
     sinks: int = Field(default=1, ge=1, le=32)
     consumers: list[Name] = ["default"]
+    consumer_expiry: Duration = 7 * 86400.0  # how long one that isn't listed may be away and hold the stores back
     batch_rows: int = Field(default=10_000, ge=1)
     batch_bytes: Size = Field(default=4 << 20, ge=1)
     batch_wait_ms: int = Field(default=0, ge=0)  # how long a batch may wait to fill up once it has a record

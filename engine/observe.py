@@ -123,6 +123,11 @@ def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] |
     return seen
 
 
+def consumer_in_store(instance: Instance, destination: str, consumer: str, partition: int) -> dict[str, Any] | None:
+    """What one consumer holds of one partition, and its counters; None: it isn't there, or nothing runs."""
+    return next((seen for seen in _consumers(instance, destination, partition) if seen["consumer"] == consumer), None)
+
+
 def _consumers(instance: Instance, destination: str, partition: int) -> list[dict[str, Any]]:
     try:
         ring = Ring.attach(instance.store_ring(destination, partition))
@@ -139,6 +144,7 @@ def _consumers(instance: Instance, destination: str, partition: int) -> list[dic
                 "partition": partition,
                 "held_bytes": reader.held_bytes,
                 "unsent_bytes": reader.lag_bytes,
+                "present": reader.owner_alive(),
                 **{counter.name.lower(): counters[counter] for counter in ConsumerCounter},
             }
         )

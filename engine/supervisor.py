@@ -6,14 +6,13 @@ those that it holds the lease of.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
 import selectors
 import signal
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +20,10 @@ import engine
 from engine.beats import SUPERVISOR, beat, beat_at, make_beats
 from engine.child import Child, end
 from engine.config import Config, parse_address
-from engine.errors import ConfigError, EngineError
+from engine.errors import EngineError
+from engine.expiry import Expiry
 from engine.instance import Instance
+from engine.lock import only_one
 from engine.owner import process_start_time
 from engine.shared_memory import SharedMemory
 from engine.watchdog import Watchdog
@@ -84,6 +85,7 @@ class Supervisor:
         self.sources: dict[str, Child] = {}
         self._conductor = conductor or AllAtOnce()
         self._memory = SharedMemory(config, self.instance)
+        self._expiry = Expiry(config, self.instance)
         self._selector = selectors.DefaultSelector()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, selectors.EVENT_READ)
@@ -100,7 +102,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Run until SIGTERM or SIGINT (0), or until nothing is left that could work (1)."""
-        with self._lock():
+        with only_one(self.instance, "stop it, or give this one a data_dir of its own"), closing(self._expiry):
             for name in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(name, self._stop)
             try:
@@ -124,34 +126,6 @@ class Supervisor:
     def _stop(self, signum: int, frame: object) -> None:
         self._stopping = True
         self.wake()
-
-    @contextmanager
-    def _lock(self) -> Iterator[None]:
-        try:
-            self.instance.data_dir.mkdir(parents=True, exist_ok=True)
-            lock = self.instance.lock_file.open("a+")
-        except OSError as error:
-            raise ConfigError(
-                "data_dir can't be used",
-                data_dir=self.instance.data_dir,
-                error=error.strerror,
-                remedy="name a directory this account may write to",
-            ) from None
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                lock.seek(0)
-                raise ConfigError(
-                    "another engine runs with this data_dir",
-                    data_dir=self.instance.data_dir,
-                    pid=lock.read().strip(),
-                    remedy="stop it, or give this one a data_dir of its own",
-                ) from None
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield
 
     # -- destinations ----------------------------------------------------------------------------------------------
 
@@ -258,6 +232,7 @@ class Supervisor:
                     child.restarts += 1
                     self._start(child)
             self._changed |= watchdog.look(self.children)
+            self._expiry.look(self.running)
             self._conductor.turn(self)
             if (seen := self._conductor.describe()) != self._described:
                 self._described, self._changed = seen, True

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from engine.cli import bench, check, decode, run, schema, status, tail
+from engine.cli import bench, check, decode, position, run, schema, status, tail
 from engine.errors import ConfigError, EngineError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (run.run, check.check, status.status, status.top, tail.tail, deco
     app.command()(command)
 app.add_typer(bench.app, name="bench")
 app.add_typer(schema.app, name="schema")
+app.add_typer(position.app, name="position")
 
 
 def main() -> None:

@@ -27,6 +27,14 @@ class Place(NamedTuple):
     source: int
 
 
+class Presence(NamedTuple):
+    """away_s: for how long a consumer has had no session while its destination ran; expired_at: when it was dropped for that,
+    in seconds since 1970, 0: it wasn't."""
+
+    away_s: float
+    expired_at: float = 0.0
+
+
 class Meta(Protocol):
     """The contract of every meta manager. All calls are durable (as far as the kind is) when they return.
 
@@ -56,6 +64,19 @@ class Meta(Protocol):
     def acked(self, destination: str | None = None) -> dict[Place, Identity]: ...
 
     def forget_consumer(self, destination: str, consumer: str) -> None: ...
+
+    def replace_acked(self, destination: str, positions: dict[str, dict[tuple[int, int], Identity]]) -> None:
+        """From now on these are all the acked positions of each of these consumers, also where that moves one back.
+
+        consumer → (partition, source number) → position; all or none. Only while nobody serves the destination.
+        """
+        ...
+
+    def keep_presence(self, destination: str, presence: dict[str, Presence | None]) -> None:
+        """Keep how long these consumers have been away; None: forget it."""
+        ...
+
+    def presence(self, destination: str) -> dict[str, Presence]: ...
 
     def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
         """Where this history was first read from: keeps `position` unless one is kept already; returns the kept one."""

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from engine.errors import MetaError
-from engine.meta import Place, SourceHistory
+from engine.meta import Place, Presence, SourceHistory
 from engine.position import Identity
 
 APPLICATION_ID = 0x424C454E  # "BLEN" in the file's header, so that `file` and a careful open know it
@@ -56,6 +56,11 @@ CREATE TABLE IF NOT EXISTS gtid_set (
 _FILE_MARKS = """
 CREATE TABLE IF NOT EXISTS file_mark (
     source INTEGER NOT NULL, file INTEGER NOT NULL, mark TEXT NOT NULL, PRIMARY KEY (source, file)) STRICT, WITHOUT ROWID
+"""
+_PRESENCE = """
+CREATE TABLE IF NOT EXISTS presence (
+    destination TEXT NOT NULL, consumer TEXT NOT NULL, away_s REAL NOT NULL, expired_at REAL NOT NULL,
+    PRIMARY KEY (destination, consumer)) STRICT, WITHOUT ROWID
 """
 _ACK = """
 INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
@@ -138,6 +143,26 @@ class FileMeta:
     def forget_consumer(self, destination: str, consumer: str) -> None:
         with self._errors_named(), self._transaction():
             self._db.execute("DELETE FROM acked WHERE destination = ? AND consumer = ?", (destination, consumer))
+
+    def replace_acked(self, destination: str, positions: dict[str, dict[tuple[int, int], Identity]]) -> None:
+        with self._errors_named(), self._to_the_disk(), self._transaction():
+            for consumer, places in positions.items():
+                self._db.execute("DELETE FROM acked WHERE destination = ? AND consumer = ?", (destination, consumer))
+                rows = [(destination, consumer, *place, *identity) for place, identity in places.items()]
+                self._db.executemany("INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def keep_presence(self, destination: str, presence: dict[str, Presence | None]) -> None:
+        with self._errors_named(), self._transaction():
+            for consumer, seen in presence.items():
+                if seen is None:
+                    self._db.execute("DELETE FROM presence WHERE destination = ? AND consumer = ?", (destination, consumer))
+                else:
+                    self._db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?)", (destination, consumer, *seen))
+
+    def presence(self, destination: str) -> dict[str, Presence]:
+        with self._errors_named():
+            query = "SELECT consumer, away_s, expired_at FROM presence WHERE destination = ?"
+            return {row[0]: Presence(*row[1:]) for row in self._db.execute(query, (destination,))}
 
     def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
         with self._errors_named():
@@ -229,7 +254,7 @@ class FileMeta:
             self._db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version = {VERSION}; COMMIT;")
         with self._transaction():  # a file that can be read but not written is better known now than at the first ack
             self._db.execute(f"PRAGMA user_version = {VERSION}")
-            for table in (_HISTORY, _GTID_SETS, _FILE_MARKS):
+            for table in (_HISTORY, _GTID_SETS, _FILE_MARKS, _PRESENCE):
                 self._db.execute(table)
 
     def _number(

@@ -130,6 +130,10 @@ class MixedMeta(ZooKeeperMeta):
         super().forget_consumer(destination, consumer)
         self._local.forget_consumer(destination, consumer)
 
+    def replace_acked(self, destination: str, positions: dict[str, dict[tuple[int, int], Identity]]) -> None:
+        super().replace_acked(destination, positions)
+        self._local.replace_acked(destination, positions)
+
     def flush(self, within_s: float) -> bool:
         """Whether everything acked so far is in ZooKeeper, or has been refused there."""
         with self._changed:

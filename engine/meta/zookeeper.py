@@ -36,7 +36,7 @@ from engine.ha.grant import Grant
 from engine.ha.layout import epoch_path
 from engine.ha.session import PATIENCE_S, Conflict, ZooKeeperSession, refused
 from engine.instance import Instance
-from engine.meta import Place, SourceHistory
+from engine.meta import Place, Presence, SourceHistory
 from engine.meta.file import MAX_SOURCE_NUMBER, MAX_TABLE_KEY
 from engine.position import Identity
 
@@ -225,6 +225,43 @@ class ZooKeeperMeta:
         with self._lock:
             self._known.pop(path, None)
             self._persist(forget)
+
+    def replace_acked(self, destination: str, positions: dict[str, dict[tuple[int, int], Identity]]) -> None:
+        """As the contract has it. The epoch moves on with it: what an engine has acked under an earlier one doesn't count."""
+        epoch_node = epoch_path(self.session, destination)
+
+        def replace() -> None:
+            about, epoch = self._read(epoch_node)
+            versions = {consumer: self._read(self._acked_path(destination, consumer))[1] for consumer in positions}
+            if _ABSENT in versions.values():
+                self.session.ensure(self._path("acked", _quoted(destination)))
+
+            def build(transaction: TransactionRequest) -> None:
+                if about is not None and self._epoch(destination) is None:
+                    transaction.set_data(epoch_node, about, epoch)
+                for consumer, version in versions.items():
+                    path, places = self._acked_path(destination, consumer), positions[consumer]
+                    if places:
+                        self._put(transaction, path, _pack_acked(places), version)
+                    elif version != _ABSENT:
+                        transaction.delete(path, version)
+
+            self._commit(build)
+
+        with self._lock:
+            self._known.clear()
+            self._persist(replace)
+
+    def keep_presence(self, destination: str, presence: dict[str, Presence | None]) -> None:
+        def change(kept: dict[str, list[float]]) -> dict[str, list[float]]:
+            changed = kept | {consumer: list(seen) for consumer, seen in presence.items() if seen is not None}
+            return {consumer: seen for consumer, seen in changed.items() if presence.get(consumer, ()) is not None}
+
+        self._change(f"presence.{_quoted(destination)}", change, {})
+
+    def presence(self, destination: str) -> dict[str, Presence]:
+        kept = self._document(f"presence.{_quoted(destination)}", {})
+        return {consumer: Presence(*seen) for consumer, seen in kept.items()}
 
     # -- histories and marks ---------------------------------------------------------------------------------------
 

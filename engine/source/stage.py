@@ -134,7 +134,9 @@ class SourceStage:
         return None
 
     def _acked_by_all(self, meta: Meta, number: int) -> Identity | None:
-        """What every consumer of every partition fed by this source has acked; None if one has acked nothing yet."""
+        """What every consumer of every partition fed by this source has acked, where one has acked nothing that is where this
+        history was first read from: one that was moved may be before that. None: neither is known."""
+        first = meta.first_position(number)
         acked = {place: at for place, at in meta.acked().items() if place.source == number}
         least: list[Identity] = []
         for name in self._destinations:
@@ -143,9 +145,10 @@ class SourceStage:
             for consumer in consumers:
                 for partition in range(destination.partitions):
                     place = Place(name, consumer, partition, number)
-                    if place not in acked:
+                    at = acked.get(place) or first
+                    if at is None:
                         return None
-                    least.append(Identity(*acked[place]))
+                    least.append(Identity(*at))
         return min(least, default=None)
 
     # ---- work ----------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import MetaError
 from engine.instance import Instance
-from engine.meta import Place, SourceHistory
+from engine.meta import Place, Presence, SourceHistory
 from engine.meta.file import FileMeta
 from engine.meta.memory import MemoryMeta
 from engine.meta.open import open_meta
@@ -149,6 +149,31 @@ def test_a_forgotten_consumer_has_no_positions_and_others_keep_theirs(meta):
     meta.ack(dict.fromkeys((PLACE, other_partition, stays), Identity(1, 4, 1, 0)))
     meta.forget_consumer("orders", "cache")
     assert set(meta.acked()) == {stays}
+
+
+def test_positions_are_replaced_also_backwards_for_all_consumers_named_and_for_no_other(meta):
+    meta.ack({PLACE: Identity(5, 100, 1, 1), PLACE._replace(partition=1): Identity(5, 200, 1, 1)})
+    meta.ack({PLACE._replace(consumer="other"): Identity(5, 100, 1, 1), PLACE._replace(consumer="gone"): Identity(5, 1, 1, 1)})
+    moved = {(0, 1): Identity(2, 4, 0, 0), (1, 1): Identity(2, 4, 0, 0)}
+    meta.replace_acked("orders", {"cache": moved, "gone": {}, "new": {(0, 1): Identity(2, 4, 0, 0)}})
+    assert meta.acked("orders") == {
+        PLACE: Identity(2, 4, 0, 0),
+        PLACE._replace(partition=1): Identity(2, 4, 0, 0),
+        PLACE._replace(consumer="other"): Identity(5, 100, 1, 1),
+        PLACE._replace(consumer="new"): Identity(2, 4, 0, 0),
+    }
+    meta.ack({PLACE: Identity(3, 4, 1, 0)})
+    assert meta.acked("orders")[PLACE] == Identity(3, 4, 1, 0)
+
+
+def test_presence_is_kept_by_consumer_until_it_is_forgotten(meta):
+    assert meta.presence("orders") == {}
+    meta.keep_presence("orders", {"cache": Presence(12.5), "index": Presence(3600.0, 1_700_000_000.0)})
+    meta.keep_presence("orders", {"cache": Presence(13.5)})
+    assert meta.presence("orders") == {"cache": Presence(13.5), "index": Presence(3600.0, 1_700_000_000.0)}
+    meta.keep_presence("orders", {"cache": None, "never": None})
+    assert meta.presence("orders") == {"index": Presence(3600.0, 1_700_000_000.0)}
+    assert meta.presence("stock") == {}
 
 
 def test_the_first_position_is_kept_once(meta):
