@@ -11,6 +11,7 @@ from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
 from engine.errors import RingError
 from engine.instance import Instance
+from engine.meta import Presence
 from engine.meta.open import open_meta
 from engine.owner import is_alive
 from engine.position import join_file_name
@@ -27,9 +28,15 @@ def observe(config: Config) -> dict[str, Any]:
     instance = Instance(config.server.data_dir)
     state = _state(instance)
     silences = silences_s(instance) if state else []
-    bases = _binlog_bases(instance, config) if state else {}
+    bases, presence = _from_meta(instance, config) if state else ({}, {})
     stages = [_stage(child, silences) for child in state.get("children", ())]
     sources = {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))}
+    consumers = [
+        seen | _absence(config, presence.get(name, {}), seen)
+        for name, settings in config.destinations.items()
+        for partition in range(settings.partitions)
+        for seen in _consumers(instance, name, partition)
+    ]
     complaints = _complaints(config, state, stages, sources, silences)
     return {
         "running": bool(state),
@@ -42,12 +49,7 @@ def observe(config: Config) -> dict[str, Any]:
         "cluster": state.get("cluster"),
         "stages": stages,
         "sources": sources,
-        "consumers": {
-            f"{seen['destination']}/{seen['consumer']}/{seen['partition']}": seen
-            for name, settings in config.destinations.items()
-            for partition in range(settings.partitions)
-            for seen in _consumers(instance, name, partition)
-        },
+        "consumers": {f"{seen['destination']}/{seen['consumer']}/{seen['partition']}": seen for seen in consumers},
     }
 
 
@@ -95,13 +97,23 @@ def _complaints(
     return found
 
 
-def _binlog_bases(instance: Instance, config: Config) -> dict[str, str]:
-    """Base name of each source's binlog files, where one is known already."""
+def _from_meta(instance: Instance, config: Config) -> tuple[dict[str, str], dict[str, dict[str, Presence]]]:
+    """Base name of each source's binlog files, where one is known already; and by destination, who has been away how long."""
     meta = open_meta(config.server.meta, instance, config.cluster)
     try:
-        return {history.source: history.binlog for _, history in sorted(meta.histories().items())}
+        bases = {history.source: history.binlog for _, history in sorted(meta.histories().items())}
+        return bases, {name: meta.presence(name) for name in config.destinations}
     finally:
         meta.close()
+
+
+def _absence(config: Config, presence: dict[str, Presence], seen: dict[str, Any]) -> dict[str, Any]:
+    """`expires_in_s`: when a consumer that the config doesn't list will be dropped if it stays away; None: never."""
+    settings = config.destinations[seen["destination"]]
+    if seen["consumer"] in settings.consumers or settings.consumer_expiry is None:
+        return {"away_s": None, "expires_in_s": None}
+    away_s = 0.0 if seen["present"] else presence.get(seen["consumer"], Presence(0.0)).away_s
+    return {"away_s": away_s, "expires_in_s": max(settings.consumer_expiry - away_s, 0.0)}
 
 
 def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] | None:

@@ -77,13 +77,13 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
             f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["last_change_s"]),
         )  # fmt: skip
-    consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "sessions")
+    consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "session")
     for key, consumer in seen["consumers"].items():
         old = before["consumers"].get(key) if before else None
         consumers.add_row(
             consumer["destination"], consumer["consumer"], str(consumer["partition"]), f"{consumer['rows_acked']:,}",
             _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
-            _size(consumer["unsent_bytes"]), str(consumer["sessions"]),
+            _size(consumer["unsent_bytes"]), _session(consumer),
         )  # fmt: skip
     return Group(*(f"[bold red]{escape(complaint)}[/]" for complaint in seen["complaints"]), stages, sources, consumers)
 
@@ -101,6 +101,15 @@ def _last_error(child: dict[str, Any]) -> str:
     if child["error"] or not child["last_error"]:
         return escape(child["error"])
     return escape(f"{_duration(time.time() - child['last_error_at'])} ago: {child['last_error']}")
+
+
+def _session(consumer: dict[str, Any]) -> str:
+    """Whether it is there; for how long not, and when it will be dropped for that."""
+    if consumer["present"]:
+        return "open"
+    if not consumer["away_s"]:
+        return "-"
+    return f"away {_duration(consumer['away_s'])}, dropped in {_duration(consumer['expires_in_s'])}"
 
 
 def _duration(seconds: float) -> str:
