@@ -1,0 +1,186 @@
+/* The lease of one destination between two engines: session, grant, epoch, stop and go on (engine/ha/).
+ *
+ * Checked: whatever is delayed, stopped for any time and gone on with, in whatever order,
+ *   1. never do two engines have a grant that holds at the same moment, so never do two serve;
+ *   2. what an owner has read as acked when it began is changed by nobody but itself: a late ack of an old owner changes nothing.
+ *
+ * Time is counted in quarters of the session's time-out. Any process may rest for any time between two of its steps, which is what
+ * SIGSTOP, a lost packet, a long garbage collection and a slow disk look like from outside.
+ *
+ * What may be left out, to see that it is needed (docs/model/check.sh does):
+ *   UNFENCED    positions are written without a look at the epoch          -> 2 fails
+ *   FULL_GRANT  a grant is as long as the session's time-out               -> 1 fails
+ *   NO_LATE     a renewal counts from when it was sent, however late       -> 1 fails
+ */
+#define TIMEOUT 4
+#define LATE    1   /* LATE_PART in engine/ha/keeper.py */
+#ifdef FULL_GRANT
+#define GRANT   TIMEOUT
+#else
+#define GRANT   2   /* GRANT_PART */
+#endif
+/* Where the story ends: after so much time, so many leases, so many acks. */
+#define END     9
+#define EPOCHS  2
+#define ACKS    1
+#define NOBODY  2
+
+byte now = 1;
+
+/* ZooKeeper. touched: when a node of it last heard from a session. heard: what the leader knows of that, at the latest with the
+ * next renewal: the node that was told may die in between. */
+byte owner = NOBODY, epoch = 0, kept = 0;
+bool alive[2];
+byte touched[2], heard[2];
+
+/* The engines' own. */
+byte until[2];            /* the grant */
+byte begun_with[2];       /* of what was kept, when its lease began; plus its own acks since */
+
+#define HOLDS(n)  (now < until[n])
+
+active proctype clock()
+{
+    do
+    :: now < END -> now++
+    :: else -> break
+    od
+}
+
+inline end_session(n)
+{
+    alive[n] = false;
+    if
+    :: owner == n -> owner = NOBODY
+    :: else
+    fi
+}
+
+/* The leader ends sessions that it hasn't heard from for so long; sooner it never does, later it may. */
+active proctype leader()
+{
+    do
+    :: atomic { alive[0] && now >= heard[0] + TIMEOUT -> end_session(0) }
+    :: atomic { alive[1] && now >= heard[1] + TIMEOUT -> end_session(1) }
+    :: now >= END -> break
+    od
+}
+
+inline touch(n)
+{
+    if
+    :: touched[n] > heard[n] -> heard[n] = touched[n]
+    :: else
+    fi;
+    touched[n] = now
+}
+
+/* A confirmed renewal or claim: what it proves. */
+inline confirmed(n, sent, before)
+{
+#ifdef NO_LATE
+    until[n] = sent + GRANT;
+#else
+    if
+    :: before != 0 && sent > before + LATE -> until[n] = before + LATE + GRANT
+    :: else -> until[n] = sent + GRANT
+    fi;
+#endif
+    before = sent
+}
+
+active [2] proctype engine()
+{
+    byte n = _pid - 2;     /* after the clock and the leader */
+    byte sent, before, mine;
+    bool through;
+
+joining:
+    if
+    :: now >= END -> goto over
+    :: atomic { !alive[n] ->  /* a new session */
+           alive[n] = true; heard[n] = now; touched[n] = now; before = 0; mine = 0 }
+    fi;
+
+standing_by:
+    do
+    :: now >= END -> goto over
+    :: now > before ->
+       sent = now;
+       atomic {  /* a renewal */
+           if
+           :: alive[n] -> touch(n); through = true
+           :: else -> through = false
+           fi
+       }
+       if
+       :: through -> before = sent
+       :: else -> goto joining
+       fi
+    :: owner == NOBODY && epoch < EPOCHS ->
+       sent = now;
+       atomic {  /* the claim: one transaction */
+           if
+           :: alive[n] && owner == NOBODY ->
+                  touch(n); owner = n; epoch++; mine = epoch; through = true
+           :: else -> through = false
+           fi
+       }
+       if
+       :: through ->
+              atomic { begun_with[n] = kept; confirmed(n, sent, before) }
+              break
+       :: else
+       fi
+    od;
+
+    do
+    :: now >= END -> goto over
+    :: now > before ->
+       sent = now;
+       atomic {
+           if
+           :: alive[n] -> touch(n); through = true
+           :: else -> through = false
+           fi
+       }
+       if
+       :: through -> atomic { confirmed(n, sent, before) }
+       :: else -> atomic { until[n] = 0; goto joining }
+       fi
+    :: HOLDS(n) && kept < ACKS ->         /* a consumer's ack is taken ... */
+       skip;               /* ... and the engine may be stopped here for as long as one likes ... */
+       atomic {            /* ... before it is written */
+#ifndef UNFENCED
+           if
+           :: epoch == mine -> kept++; begun_with[n]++
+           :: else -> goto joining_again   /* refused, and said so */
+           fi
+#else
+           kept++; begun_with[n]++
+#endif
+       }
+    :: atomic { owner == n && alive[n] ->  /* handed over: the server has let go first */
+           until[n] = 0; owner = NOBODY; goto standing_by }
+    od;
+
+joining_again:
+    atomic { until[n] = 0; goto joining }
+
+over:
+    skip
+}
+
+/* 1. */
+#define never_two  (!(HOLDS(0) && HOLDS(1)))
+/* 2. of the engine whose lease is the newest */
+#define own_acks   (!(owner != NOBODY && HOLDS(owner)) || begun_with[owner] == kept)
+
+active proctype observer()
+{
+    do
+    :: now >= END -> break
+    :: atomic { !never_two -> assert(never_two) }
+    :: atomic { !own_acks -> assert(own_acks) }
+    od
+}
