@@ -9,7 +9,7 @@ from typing import Any
 from engine.beats import STALLED_S, SUPERVISOR, silences_s
 from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
-from engine.errors import RingError
+from engine.errors import MetaAway, RingError
 from engine.instance import Instance
 from engine.meta import Presence
 from engine.meta.open import open_meta
@@ -18,6 +18,8 @@ from engine.position import join_file_name
 from engine.ring import Ring
 
 SLOW_START_S = 30.0  # a stage that takes longer is complained about
+
+PATIENCE_S = 1.0  # for a ZooKeeper that may be away
 
 
 def observe(config: Config) -> dict[str, Any]:
@@ -35,7 +37,7 @@ def observe(config: Config) -> dict[str, Any]:
         seen | _absence(config, presence.get(name, {}), seen)
         for name, settings in config.destinations.items()
         for partition in range(settings.partitions)
-        for seen in _consumers(instance, name, partition)
+        for seen in consumers_of(instance, name, partition)
     ]
     complaints = _complaints(config, state, stages, sources, silences)
     return {
@@ -99,10 +101,12 @@ def _complaints(
 
 def _from_meta(instance: Instance, config: Config) -> tuple[dict[str, str], dict[str, dict[str, Presence]]]:
     """Base name of each source's binlog files, where one is known already; and by destination, who has been away how long."""
-    meta = open_meta(config.server.meta, instance, config.cluster)
+    meta = open_meta(config.server.meta, instance, config.cluster, PATIENCE_S)
     try:
         bases = {history.source: history.binlog for _, history in sorted(meta.histories().items())}
         return bases, {name: meta.presence(name) for name in config.destinations}
+    except MetaAway:  # a picture without file names is better than none
+        return {}, {}
     finally:
         meta.close()
 
@@ -137,10 +141,10 @@ def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] |
 
 def consumer_in_store(instance: Instance, destination: str, consumer: str, partition: int) -> dict[str, Any] | None:
     """What one consumer holds of one partition, and its counters; None: it isn't there, or nothing runs."""
-    return next((seen for seen in _consumers(instance, destination, partition) if seen["consumer"] == consumer), None)
+    return next((seen for seen in consumers_of(instance, destination, partition) if seen["consumer"] == consumer), None)
 
 
-def _consumers(instance: Instance, destination: str, partition: int) -> list[dict[str, Any]]:
+def consumers_of(instance: Instance, destination: str, partition: int) -> list[dict[str, Any]]:
     try:
         ring = Ring.attach(instance.store_ring(destination, partition))
     except RingError:

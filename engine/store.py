@@ -73,7 +73,7 @@ class BatchNumbers:
 
 
 @dataclass(slots=True)
-class _Unsettled:
+class Unsettled:
     """What has been acked since `settle`."""
 
     to: int
@@ -102,7 +102,7 @@ class Cursor:
         self._counters = reader.counters
         self._capacity = capacity
         self._noted = self._open = _read_note(reader.note())
-        self._unsettled: _Unsettled | None = None
+        self._unsettled: Unsettled | None = None
 
     def next_batch(
         self, max_rows: int, max_bytes: int, *, only_full: bool = False, patience_over: bool = False
@@ -171,10 +171,18 @@ class Cursor:
         """Positions to be kept in meta before `settle`; None: nothing has been acked since the last one."""
         return None if self._unsettled is None else self._unsettled.positions
 
-    def settle(self) -> None:
-        """What was acked is kept in meta: free it in the ring."""
+    def take_unsettled(self) -> Unsettled | None:
+        """What has been acked and isn't settled yet, for meta that takes its time: `settle` it then; later acks count anew."""
         acked, self._unsettled = self._unsettled, None
-        if acked is None:
+        return acked
+
+    def settle(self, acked: Unsettled | None = None) -> None:
+        """What was acked is kept in meta: free it in the ring. acked: what `take_unsettled` gave; None: all of it.
+
+        After `close` nothing happens: the next cursor passes over it.
+        """
+        acked = acked or self.take_unsettled()
+        if acked is None or not self.reader.reading:
             return
         if acked.open_after != self._noted:
             self.reader.set_note(_pack_note(acked.open_after), acked.to)
@@ -254,9 +262,9 @@ class Cursor:
         acked.batches += 1
         acked.time_us = batch.time_us
 
-    def _later(self) -> _Unsettled:
+    def _later(self) -> Unsettled:
         if self._unsettled is None:
-            self._unsettled = _Unsettled(self.reader.ack, {})
+            self._unsettled = Unsettled(self.reader.ack, {})
         return self._unsettled
 
 

@@ -24,7 +24,10 @@ POLL_S = 0.02
 class RunningEngine:
     """`with RunningEngine(tmp_path, sources={...}, destinations={...}) as running:`; the tables are the config's."""
 
-    def __init__(self, folder: Path, sources: dict[str, Any], destinations: dict[str, Any], **server: Any) -> None:
+    def __init__(
+        self, folder: Path, sources: dict[str, Any], destinations: dict[str, Any],
+        cluster: dict[str, Any] | None = None, **server: Any,
+    ) -> None:  # fmt: skip
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.listen = f"tcp://127.0.0.1:{free_port()}"
@@ -32,6 +35,7 @@ class RunningEngine:
         server = {"listen": self.listen, "data_dir": str(folder / "data"), **server}
         tables = {"server": server}
         tables |= {f"sources.{name}": table for name, table in sources.items()}
+        tables |= {"cluster": cluster} if cluster else {}
         tables |= {f"destinations.{name}": table for name, table in destinations.items()}
         self.config_path.write_text("".join(_toml_table(name, table) for name, table in tables.items()))
         self.log_path = folder / "engine.log"

@@ -59,7 +59,22 @@ class ClusterConductor:
             self._cluster, name_of(self._config), address_of(self._config), grants, place_of(self._instance.data_dir),
             supervisor.wake, self._successor,
         )  # fmt: skip
+        self._keeper.state_of = self._state_of
         self._keeper.start()
+
+    def _state_of(self, destination: str) -> dict[str, Any]:
+        """What the others are told of a destination that we have. In the keeper's thread."""
+        from engine.observe import consumers_of
+
+        seen = [
+            one
+            for partition in range(self._config.destinations[destination].partitions)
+            for one in consumers_of(self._instance, destination, partition)
+        ]
+        return {
+            "sessions": sum(one["sessions"] for one in seen),
+            "lag_bytes": max((one["unsent_bytes"] for one in seen), default=0),
+        }
 
     def turn(self, supervisor: Supervisor) -> None:
         keeper = self._keeper

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from engine.config import ClusterConfig
 from engine.errors import EngineError, LeaseLost, MetaAway
+from engine.ha.session import PATIENCE_S
 from engine.instance import Instance
 from engine.meta import Place
 from engine.meta.file import FileMeta
@@ -61,10 +62,8 @@ class MixedMeta(ZooKeeperMeta):
     An outsider, without an instance that holds a lease, reads and writes ZooKeeper alone.
     """
 
-    acks_take_time = False
-
-    def __init__(self, cluster: ClusterConfig, instance: Instance) -> None:
-        super().__init__(cluster, instance)
+    def __init__(self, cluster: ClusterConfig, instance: Instance, patience_s: float = PATIENCE_S) -> None:
+        super().__init__(cluster, instance, patience_s)
         self._cluster = cluster
         self._flush_s = cluster.flush_ms / 1000
         self._local = LocalAcks(instance.data_dir / "mixed.sqlite")

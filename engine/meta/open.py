@@ -10,8 +10,10 @@ from engine.meta.file import FileMeta
 from engine.meta.memory import MemoryMeta
 
 
-def open_meta(kind: str, instance: Instance, cluster: ClusterConfig | None = None) -> Meta:
-    """`file`, `memory`, `zookeeper` or `mixed` ([server] meta) → a meta of this process's own; cluster: for the last two.
+def open_meta(kind: str, instance: Instance, cluster: ClusterConfig | None = None, patience_s: float = 30.0) -> Meta:
+    """`file`, `memory`, `zookeeper` or `mixed` ([server] meta) → a meta of this process's own.
+
+    For the last two: cluster, and how long calls wait while ZooKeeper is away.
 
     Raises:
         MetaError: it can't be opened.
@@ -23,4 +25,4 @@ def open_meta(kind: str, instance: Instance, cluster: ClusterConfig | None = Non
     from engine.meta.mixed import MixedMeta
     from engine.meta.zookeeper import ZooKeeperMeta
 
-    return ZooKeeperMeta(cluster, instance) if kind == "zookeeper" else MixedMeta(cluster, instance)
+    return (ZooKeeperMeta if kind == "zookeeper" else MixedMeta)(cluster, instance, patience_s)

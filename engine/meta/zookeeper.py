@@ -58,8 +58,6 @@ class ZooKeeperMeta:
         MetaError: it refuses, or holds something else.
     """
 
-    acks_take_time = True  # the server must not wait for them
-
     def __init__(self, cluster: ClusterConfig, instance: Instance | None = None, patience_s: float = PATIENCE_S) -> None:
         self.session = ZooKeeperSession(cluster)
         self.patience_s = patience_s

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 from engine.meta import Meta, Place
+from engine.position import Identity
 from engine.store import Cursor
+
+
+@runtime_checkable
+class FlushedLater(Protocol):
+    """A meta that keeps acks here at once, and where the others find them a moment later (engine.meta.mixed)."""
+
+    def flush(self, within_s: float) -> bool: ...
 
 
 class AckKeeper:
@@ -24,10 +33,23 @@ class AckKeeper:
         self._dirty[cursor] = (destination, consumer, partition)
         self._soon()
 
-    def then(self, answer: Callable[[], None]) -> None:
-        """Call this once everything acked so far is durable."""
+    def then(self, answer: Callable[[], None], destination: str) -> None:
+        """Call this once everything acked so far in this destination is durable."""
         self._answers.append(answer)
         self._soon()
+
+    def acked(self, destination: str) -> dict[Place, Identity]:
+        """The destination's positions."""
+        return self._meta.acked(destination)
+
+    def let_go(self, destination: str, within_s: float) -> None:
+        """This engine serves the destination no longer."""
+        self.flush()
+        if isinstance(self._meta, FlushedLater):
+            self._meta.flush(within_s)
+
+    def close(self) -> None:
+        self.flush()
 
     def flush(self) -> None:
         """Do it now.

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from engine.config import DestinationConfig
 from engine.errors import Refused, RingError
+from engine.ha.grant import Grant
 from engine.instance import Instance
-from engine.meta import Meta
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, Hello
 
 if TYPE_CHECKING:
     from engine.server.acks import AckKeeper
+    from engine.server.late_acks import LateAckKeeper
     from engine.server.session import Session
 
 
@@ -59,12 +60,18 @@ class Lane:
 
 
 class Destination:
-    """A named stream: its stores, one cursor per consumer and partition at a time."""
+    """A named stream: its stores, one cursor per consumer and partition at a time.
 
-    def __init__(self, name: str, settings: DestinationConfig, sources: list[str], instance: Instance) -> None:
+    grant: in a cluster, up to when it may be served here.
+    """
+
+    def __init__(
+        self, name: str, settings: DestinationConfig, sources: list[str], instance: Instance, grant: Grant | None = None
+    ) -> None:
         self.name = name
         self.settings = settings
         self.sources = sources
+        self.grant = grant
         self.stores: list[Store] = []
         self._claims: dict[tuple[str, int], Session] = {}
         try:
@@ -74,9 +81,15 @@ class Destination:
             self.close()
             raise
 
+    def may_serve(self) -> bool:
+        """Whether it is ours at this moment; asked before a batch goes out and before an ack is confirmed."""
+        return self.grant is None or self.grant.holds()
+
     def close(self) -> None:
         for store in self.stores:
             store.ring.close()
+        if self.grant is not None:
+            self.grant.close()
 
     def add_consumer(self, consumer: str) -> None:
         """A consumer that isn't there yet starts at the oldest record held, in all partitions.
@@ -95,7 +108,7 @@ class Destination:
                 store.ring.drop_reader(consumer)
             raise
 
-    def claim(self, session: Session, hello: Hello, meta: Meta, acks: AckKeeper) -> list[Lane]:
+    def claim(self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper) -> list[Lane]:
         """The partitions that a session asks for, from their last acks on; ends an older session that has them.
 
         Raises:
@@ -126,7 +139,7 @@ class Destination:
                 consumer=hello.consumer, remedy="name one of those that exist, or forget one that is no longer needed",
             ) from None  # fmt: skip
         numbers = BatchNumbers()
-        kept = meta.acked(self.name)
+        kept = acks.acked(self.name)
         lanes = []
         for partition in partitions:
             ring = self.stores[partition].ring

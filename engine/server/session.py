@@ -14,10 +14,11 @@ from itertools import islice
 from typing import Protocol
 
 import engine
-from engine.errors import EngineError, MetaError, PeerError, ProtocolError, Refused
+from engine.errors import EngineError, MetaAway, MetaError, PeerError, ProtocolError, Refused
 from engine.meta import Meta
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Lane, SessionRefused
+from engine.server.late_acks import LateAckKeeper
 from engine.server.outbox import Outbox
 from engine.server.schemas import Catalogue
 from engine.store import StoreBatch
@@ -72,7 +73,7 @@ class Hub(Protocol):
 
     loop: asyncio.AbstractEventLoop
     meta: Meta
-    acks: AckKeeper
+    acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
     destinations: dict[str, Destination]  # served here
     elsewhere: dict[str, str | None]  # the config's others, and the address of the server that has them, if it is known
@@ -166,6 +167,8 @@ class Session:
         except Refused as error:
             self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
             self._hub.loop.call_soon(self._work_through)
+        except MetaAway as error:  # it may be back soon, and those who are there already can go on
+            self.fail(INTERNAL, f"not now: {error}")
         except MetaError:
             raise  # no session can go on
         except Exception as error:
@@ -217,7 +220,7 @@ class Session:
                 UNKNOWN_DESTINATION, "no such destination", destination=repr(hello.destination[:100]),
                 remedy=f"this server has {', '.join(sorted({*self._hub.destinations, *self._hub.elsewhere}))}",
             )  # fmt: skip
-        self._lanes = deque(destination.claim(self, hello, self._hub.meta, self._hub.acks))
+        self._lanes = deque(destination.claim(self, hello, self._hub.acks))
         self._destination, self._consumer, self.state = destination, hello.consumer, "open"
         sources = self._hub.catalogue.sources(destination.sources)
         self._known_sources = set(sources)
@@ -233,7 +236,8 @@ class Session:
                 break
         else:
             self._lanes[0].cursor.ack(message.batch)  # says whether it was ever handed out
-        self._hub.acks.then(lambda: self._on_durable(message.batch, again))
+        assert self._destination is not None
+        self._hub.acks.then(lambda: self._on_durable(message.batch, again), self._destination.name)
 
     @property
     def destination(self) -> str | None:
@@ -241,7 +245,7 @@ class Session:
         return self._destination.name if self._destination else None
 
     def _on_durable(self, batch: int, again: bool) -> None:
-        if self.state == "open":
+        if self.state == "open" and self._destination is not None and self._destination.may_serve():
             self._send(Acked(batch, again))
             self.pump()
 
@@ -306,6 +310,8 @@ class Session:
     def _may_send(self) -> bool:
         return (
             self.state == "open"
+            and self._destination is not None
+            and self._destination.may_serve()
             and (self._credit > 0 or bool(self._gets))
             and not self._outbox
             and sum(len(lane.cursor.outstanding) for lane in self._lanes) < MOST_OUTSTANDING

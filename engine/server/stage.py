@@ -16,12 +16,14 @@ from contextlib import suppress
 from typing import Any
 
 from engine.config import Config
+from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.open import open_meta
 from engine.server._waker import MOST_RINGS, Waker
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Store
+from engine.server.late_acks import LateAckKeeper
 from engine.server.listener import close_listener, listen, prepare
 from engine.server.schemas import Catalogue
 from engine.server.session import Session
@@ -30,6 +32,7 @@ from engine.wire import MOVED, SHUTTING_DOWN, TOO_MANY_SESSIONS
 log = logging.getLogger("engine.server")
 
 TICK_S = 0.5
+LET_GO_S = 1.0  # for the last acks to be where the others of a cluster find them
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_S = 0.5  # after accept failed for want of file descriptors
 FAREWELL_S = 0.3  # at the end, for the peers to take their last answers
@@ -42,7 +45,7 @@ class ServerStage:
 
     loop: asyncio.AbstractEventLoop
     meta: Meta
-    acks: AckKeeper
+    acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
 
     def __init__(self, config: Config, instance: Instance, active: Collection[str] | None = None) -> None:
@@ -72,7 +75,7 @@ class ServerStage:
         self._open = True
         self.loop.set_exception_handler(self._on_exception)
         self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
-        self.acks = AckKeeper(self.loop, self.meta)
+        self.acks = self._ack_keeper()
         self.catalogue = Catalogue(self.meta)
         for name in self._active:
             self._attach(name)
@@ -83,6 +86,11 @@ class ServerStage:
             self.loop.add_reader(listener, self._on_connection, listener)
         self.loop.call_later(TICK_S, self._tick)
         log.info("listening on %s", ", ".join(self.config.server.listen))
+
+    def _ack_keeper(self) -> AckKeeper | LateAckKeeper:
+        if self.config.server.meta == "zookeeper" and self.config.cluster is not None:
+            return LateAckKeeper(self.loop, self.meta, self.config.cluster.flush_ms / 1000)
+        return AckKeeper(self.loop, self.meta)
 
     # -- destinations ----------------------------------------------------------------------------------------------
 
@@ -108,16 +116,20 @@ class ServerStage:
         self._unwatch_wakers()
         destination = self.destinations.pop(name)
         self._stores = [store for store in self._stores if store not in destination.stores]
+        self.acks.let_go(name, LET_GO_S)
+        if destination.grant is not None:
+            destination.grant.say_let_go(destination.grant.epoch)
         destination.close()
         self._watch_wakers()
         log.info("not serving %s any more; it is at %s", name, address or "no server that is known")
 
     def _attach(self, name: str) -> None:
-        destination = Destination(name, self.config.destinations[name], self.config.sources_of(name), self.instance)
+        grant = Grant.attach(self.instance.grant_file(name)) if self.config.cluster is not None else None
+        destination = Destination(name, self.config.destinations[name], self.config.sources_of(name), self.instance, grant)
         self.destinations[name] = destination
         self.elsewhere.pop(name, None)
         self._stores += destination.stores
-        for consumer in sorted({place.consumer for place in self.meta.acked(name)}):
+        for consumer in sorted({place.consumer for place in self.acks.acked(name)}):
             destination.add_consumer(consumer)  # one that the config doesn't list holds its place all the same
 
     def _watch_wakers(self) -> None:
@@ -157,7 +169,7 @@ class ServerStage:
         self._open = False
         try:
             if self._failure is None and hasattr(self, "acks"):
-                self.acks.flush()
+                self.acks.close()
                 self._say_farewell()
         finally:
             self._release_everything()
