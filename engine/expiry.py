@@ -22,6 +22,7 @@ from engine.ring import Reader, Ring
 log = logging.getLogger("engine.supervisor")
 
 LOOK_S = 10.0  # from one look to the next; sessions that came and went in between are seen by their counter
+PATIENCE_S = 0.5  # for a ZooKeeper that may be away: the supervisor has other things to do
 SAVE_S = 60.0  # how much of an absence may be forgotten at a kill
 
 
@@ -82,7 +83,7 @@ class Expiry:
 
     def _look_after(self, destination: str, limit_s: float, elapsed_s: float, *, save: bool) -> None:
         if self._meta is None:
-            self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
+            self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster, PATIENCE_S)
         seen = self._seen(destination)
         kept = self._meta.presence(destination) if save or any((destination, name) not in self._away for name in seen) else {}
         changed: dict[str, Presence | None] = {}

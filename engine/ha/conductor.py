@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from engine.config import ClusterConfig, Config, parse_address
+from engine.errors import MetaAway
 from engine.ha.grant import Grant
 from engine.ha.keeper import Keeper
 from engine.ha.leases import place_of
@@ -105,7 +106,11 @@ class ClusterConductor:
     def _start(self, supervisor: Supervisor, names: list[str]) -> None:
         began = time.monotonic()
         running = set(supervisor.running)
-        supervisor.start_destinations(names)
+        try:
+            supervisor.start_destinations(names)
+        except MetaAway as error:  # the next turn tries again, if we have the lease then
+            log.warning("destinations=%s can't start yet: %s", ",".join(names), error)
+            return
         self._active |= dict.fromkeys({*names, *running}, True)
         for name in names:
             self._elsewhere.pop(name, None)
