@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import math
 import time
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any
 
 from engine.client import batch as batches
-from engine.client.address import Address, parse_url
+from engine.client import stream as streams
+from engine.client.address import Address
 from engine.client.core import ClientCore, State
+from engine.client.servers import Servers
 from engine.client.sync import CLOSE_S
 from engine.errors import Disconnected, EngineError
 from engine.wire import StatusAnswer
@@ -25,18 +29,28 @@ class Batch(batches.Batch):
 
     async def ack(self) -> None:
         """This batch, and all before it in its partition, are done with. Doesn't wait for the answer: `durable` says
-        when it is kept, close() and `Stream.flush` wait for that, and an error in it raises at the next call."""
-        self._stream._core.ack(self)
-        self._stream._send()
+        when it is kept, close() and `Stream.flush` wait for that, and an error in it raises at the next call.
+
+        Of a `stale` batch it does nothing: the session that had handed it out is over, and it comes again.
+        """
+        if not self.stale:
+            self._stream._core.ack(self)
+            self._stream._send()
 
     async def rollback(self) -> None:
-        """Hand out this batch, and those after it in its partition, again.
+        """Hand out this batch, and those after it in its partition, again; a `stale` one comes again anyway.
 
         Raises:
             Refused: it has been acked or rolled back already.
         """
-        self._stream._core.rollback(self)
-        self._stream._send()
+        if not self.stale:
+            self._stream._core.rollback(self)
+            self._stream._send()
+
+    @property
+    def stale(self) -> bool:
+        """See the blocking stream's."""
+        return self._stream._is_stale(self)
 
 
 class _Wire(asyncio.BufferedProtocol):
@@ -64,29 +78,42 @@ class _Wire(asyncio.BufferedProtocol):
         self.closed.set()
 
 
-class Stream:
-    """An open session of one consumer; `async for batch in stream` goes on for ever. For one task at a time."""
+class Stream(streams.Stream):
+    """The sessions of one consumer, one after the other; `async for batch in stream` goes on for ever. For one task at a time."""
 
-    def __init__(self, core: ClientCore[Batch], address: Address, timeout: float) -> None:
-        self._core = core
-        self._address = address
-        self._timeout = timeout
-        self._protocol = _Wire(core)
+    _core: ClientCore[Batch]
+
+    def __init__(self, servers: Servers, new_core: Callable[[], ClientCore[Batch]], timeout: float, reconnect: bool) -> None:
+        super().__init__(servers, new_core, timeout, reconnect)
+        self._address: Address | None = None
+        self._protocol = _Wire(self._core)
         self._transport: asyncio.Transport | None = None
 
+    async def _open_first(self) -> None:
+        deadline = time.monotonic() + self._timeout
+        try:
+            await self._open()
+        except EngineError as error:
+            await self._open_again(error, deadline)
+
     async def _open(self) -> None:
+        """A session on the next server."""
         loop = asyncio.get_running_loop()
-        address = self._address
-
-        def protocol() -> _Wire:
-            return self._protocol
-
+        servers = self._servers
+        address = await loop.run_in_executor(None, servers.next) if servers.asks_zookeeper else servers.next()
+        if self._core.state is not State.OPENING:
+            self._core = self._new_core()
+        self._address = address
+        protocol = self._protocol = _Wire(self._core)
+        if self._transport is not None:
+            self._transport.abort()
+            self._transport = None
         try:
             async with asyncio.timeout(self._timeout):
                 if address.family == "tcp":
-                    self._transport, _ = await loop.create_connection(protocol, address.host, address.port)
+                    self._transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port)
                 else:
-                    self._transport, _ = await loop.create_unix_connection(protocol, address.path)
+                    self._transport, _ = await loop.create_unix_connection(lambda: protocol, address.path)
         except OSError as error:  # TimeoutError is one
             raise Disconnected(
                 "the server can't be reached",
@@ -98,22 +125,48 @@ class Stream:
             await self._until(lambda: self._core.welcome is not None)
         except BaseException:
             self._transport.abort()
+            self._core.end()
             raise
+        servers.settled()
+
+    async def _open_again(self, error: EngineError, deadline: float = math.inf) -> None:
+        """Try until a session is open; see the blocking stream's."""
+        while True:
+            pause_s = self._pause_after(error)
+            if time.monotonic() + pause_s > deadline:
+                raise error
+            await asyncio.sleep(pause_s)
+            try:
+                return await self._open()
+            except EngineError as next_error:
+                error = next_error
 
     def __aiter__(self) -> AsyncIterator[Batch]:
         return self
 
     async def __anext__(self) -> Batch:
-        """The next batch, however long it takes. Raises as the blocking stream does."""
-        while (batch := self._core.next_batch()) is None:
-            self._send()
-            await self._arrival(self._timeout)
-        self._send()
-        batch._stream = self
-        return batch
+        """The next batch, however long it takes; when the session is lost, that of the next one. Raises as the blocking
+        stream does."""
+        while True:
+            try:
+                while (batch := self._core.next_batch()) is None:
+                    self._send()
+                    await self._arrival(self._timeout)
+                self._send()
+                return self._handed(batch)
+            except EngineError as error:
+                await self._open_again(error)
 
     async def get(self, wait_ms: int = 0, *, rows: int | None = None, bytes: int | None = None) -> Batch | None:
         """One batch, or None if there is none within `wait_ms`; see the blocking stream's."""
+        deadline = time.monotonic() + wait_ms / 1000
+        while True:
+            try:
+                return await self._get(max(int((deadline - time.monotonic()) * 1000), 0), rows, bytes)
+            except EngineError as error:
+                await self._open_again(error)
+
+    async def _get(self, wait_ms: int, rows: int | None, bytes: int | None) -> Batch | None:
         core = self._core
         core.want_batch(wait_ms, rows, bytes)
         self._send()
@@ -122,18 +175,21 @@ class Stream:
             answered, batch = core.take_batch()
             self._send()
             if answered:
-                if batch is not None:
-                    batch._stream = self
-                return batch
+                return None if batch is None else self._handed(batch)
             if core.asked:
                 await self._arrival(self._timeout + wait_ms / 1000)
             elif not await self._arrival(by_credit - time.monotonic(), silence_is_death=False):
                 return None
 
+    def _handed(self, batch: Batch) -> Batch:
+        batch._stream, batch.core = self, self._core
+        return batch
+
     async def rollback(self) -> None:
         """Hand out again all that is unacked."""
-        self._core.rollback()
-        self._send()
+        if not self._is_between:
+            self._core.rollback()
+            self._send()
 
     async def flush(self, timeout: float | None = None) -> None:
         """Wait until the server has said of every ack that it is kept.
@@ -145,31 +201,15 @@ class Stream:
 
     async def status(self) -> StatusAnswer:
         """How far this consumer is, in bytes."""
-        self._core.ask_status()
-        self._send()
-        while (answer := self._core.take_status()) is None:
-            await self._arrival(self._timeout)
-        return answer
-
-    @property
-    def destination(self) -> str:
-        return self._core.session.destination
-
-    @property
-    def consumer(self) -> str:
-        return self._core.session.consumer
-
-    @property
-    def partitions(self) -> list[int]:
-        return self._core.session.partitions
-
-    @property
-    def engine_version(self) -> str:
-        return self._core.session.engine
-
-    @property
-    def closed(self) -> bool:
-        return self._core.state is State.ENDED
+        while True:
+            try:
+                self._core.ask_status()
+                self._send()
+                while (answer := self._core.take_status()) is None:
+                    await self._arrival(self._timeout)
+                return answer
+            except EngineError as error:
+                await self._open_again(error)
 
     async def close(self) -> None:
         """Wait, for a few seconds at most, until every ack is kept; then end the session. Closing twice is harmless.
@@ -178,6 +218,7 @@ class Stream:
             Disconnected: the server didn't answer all acks: the last batches may come again.
             Refused: one of them was refused.
         """
+        self._closed = True
         if self._transport is None:
             return
         core, transport, self._transport = self._core, self._transport, None
@@ -206,7 +247,7 @@ class Stream:
                 raise
 
     def __repr__(self) -> str:
-        return f"<aio.Stream {self._address}/{self._address.destination} {self._core.state.value}>"
+        return f"<aio.Stream {self._address}/{self._servers.destination} {self._core.state.value}>"
 
     def _send(self) -> None:
         output = self._core.take_output()
@@ -246,7 +287,7 @@ class Connecting:
         return self.__aenter__().__await__()
 
     async def __aenter__(self) -> Stream:
-        await self._stream._open()
+        await self._stream._open_first()
         return self._stream
 
     async def __aexit__(
@@ -256,11 +297,18 @@ class Connecting:
 
 
 def connect(
-    url: str, consumer: str = "default", *, destination: str | None = None, timeout: float = 30.0, **options: Any
+    url: str | Sequence[str],
+    consumer: str = "default",
+    *,
+    destination: str | None = None,
+    timeout: float = 30.0,
+    reconnect: bool = True,
+    **options: Any,
 ) -> Connecting:
     """`async with engine.aio.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
 
     Arguments and errors are those of `engine.connect`.
     """
-    address = parse_url(url, destination)
-    return Connecting(Stream(ClientCore(Batch, address.destination, consumer, **options), address, timeout))
+    servers = Servers(url, destination)
+    new_core = functools.partial(ClientCore, Batch, servers.destination, consumer, **options)
+    return Connecting(Stream(servers, new_core, timeout, reconnect))

@@ -34,7 +34,7 @@ class Batch:
     Decoding is lazy and may be done again. The bytes stay in memory for as long as the batch, or a change of it, does.
     """
 
-    __slots__ = ("_handed", "_head", "_marks", "_reader", "_reading", "_records", "again", "durable")
+    __slots__ = ("_handed", "_head", "_marks", "_reader", "_reading", "_records", "again", "core", "durable")
 
     def __init__(self, head: BatchHead, records: memoryview, reader: ChangeReader, marks: dict[str, bool]) -> None:
         self._head = head
@@ -45,6 +45,7 @@ class Batch:
         self._handed: Handed | None = None
         self.durable = False  # the server has said that the ack is kept
         self.again = False  # the server has said that the batch had been acked before
+        self.core: Any = None  # for the stream: the session that handed it out
 
     @property
     def number(self) -> int:

@@ -344,7 +344,7 @@ def _error_of(message: wire.Error) -> EngineError:
     if message.code == wire.PROTOCOL_FAULT:
         return ProtocolError(message.message, code=message.code)
     if message.code == wire.SHUTTING_DOWN:
-        return Disconnected(message.message, code=message.code)
+        return Disconnected(message.message, code=message.code, reason=message.code)
     if message.code == wire.INTERNAL:
         return InternalError(message.message, code=message.code)
-    return Refused(message.message, code=message.code)
+    return Refused(message.message, code=message.code, reason=message.code, address=message.address)

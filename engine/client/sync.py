@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import math
 import select
 import socket
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
+from typing import Any
 
 from engine.client import batch as batches
-from engine.client.address import Address, parse_url
+from engine.client import stream as streams
+from engine.client.address import Address
 from engine.client.core import ClientCore, State
+from engine.client.servers import Servers
 from engine.errors import Disconnected, EngineError
 from engine.wire import StatusAnswer
 
@@ -26,58 +31,123 @@ class Batch(batches.Batch):
 
     def ack(self) -> None:
         """This batch, and all before it in its partition, are done with. Doesn't wait: `durable` says when it is kept,
-        close() and `Stream.flush` wait for that, and an error in the answer raises at the next call."""
-        self._stream._ack(self)
+        close() and `Stream.flush` wait for that, and an error in the answer raises at the next call.
+
+        Of a `stale` batch it does nothing: the session that had handed it out is over, and it comes again.
+        """
+        if not self.stale:
+            self._stream._ack(self)
 
     def rollback(self) -> None:
-        """Hand out this batch, and those after it in its partition, again.
+        """Hand out this batch, and those after it in its partition, again; a `stale` one comes again anyway.
 
         Raises:
             Refused: it has been acked or rolled back already.
         """
-        self._stream._rollback(self)
+        if not self.stale:
+            self._stream._rollback(self)
+
+    @property
+    def stale(self) -> bool:
+        """Its session is over: it can't be acked any more, and what it holds comes again, with the same identities."""
+        return self._stream._is_stale(self)
 
 
-class Stream:
-    """An open session of one consumer; iterating it yields batches for ever. For one thread at a time."""
+class Stream(streams.Stream):
+    """The sessions of one consumer, one after the other; iterating it yields batches for ever. For one thread at a time."""
 
-    def __init__(self, connection: socket.socket, core: ClientCore[Batch], address: Address, timeout: float) -> None:
-        self._socket = connection
-        self._core = core
-        self._address = address
-        self._timeout = timeout
+    _core: ClientCore[Batch]
+
+    def __init__(self, servers: Servers, new_core: Callable[[], ClientCore[Batch]], timeout: float, reconnect: bool) -> None:
+        super().__init__(servers, new_core, timeout, reconnect)
+        self._socket = socket.socket()  # until there is a connection
+        self._address: Address | None = None
+        deadline = time.monotonic() + timeout
+        try:
+            self._open()
+        except EngineError as error:
+            try:
+                self._open_again(error, deadline)
+            finally:
+                if self._core.state is not State.OPEN:
+                    self._socket.close()
+
+    def _open(self) -> None:
+        """A session on the next server."""
+        address = self._servers.next()
+        connection = _dial(address, self._timeout)
+        self._socket.close()
+        self._socket, self._address = connection, address
+        if self._core.state is not State.OPENING:
+            self._core = self._new_core()
+        core = self._core
         self._readable = select.poll()
         self._readable.register(connection, select.POLLIN)
-        self._send()
-        while core.welcome is None:
+        try:
+            self._send()
+            while core.welcome is None:
+                core.check()
+                self._receive(self._timeout)
             core.check()
-            self._receive(timeout)
-        core.check()
+        except BaseException:
+            connection.close()
+            core.end()
+            raise
+        self._servers.settled()
+
+    def _open_again(self, error: EngineError, deadline: float = math.inf) -> None:
+        """Try until a session is open.
+
+        Raises:
+            EngineError: what is in the way, if trying again makes no sense or the time is up.
+        """
+        while True:
+            pause_s = self._pause_after(error)
+            if time.monotonic() + pause_s > deadline:
+                raise error
+            time.sleep(pause_s)
+            try:
+                return self._open()
+            except EngineError as next_error:
+                error = next_error
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        """The next batch, however long it takes.
+        """The next batch, however long it takes; when the session is lost, that of the next one.
 
         Raises:
-            Disconnected: the connection ended, or the server was silent for `timeout`; connect again.
             Refused: a newer session took over, or an earlier ack or rollback was refused.
             ProtocolError: what came is not the protocol.
+            Disconnected: with reconnect=False: the connection ended, or the server was silent for `timeout`.
         """
-        while (batch := self._core.next_batch()) is None:
-            self._send()
-            self._receive(self._timeout)
-        self._send()
-        return self._handed(batch)
+        while True:
+            try:
+                while (batch := self._core.next_batch()) is None:
+                    self._send()
+                    self._receive(self._timeout)
+                self._send()
+                return self._handed(batch)
+            except EngineError as error:
+                self._open_again(error)
 
     def get(self, wait_ms: int = 0, *, rows: int | None = None, bytes: int | None = None) -> Batch | None:
         """One batch, or None if there is none within `wait_ms`; of at most so many changes and bytes of records.
 
         Once the stream has been iterated, batches are prefetched for `get` too, within the limits given to `connect`;
-        before that, each `get` is a round trip.
+        before that, each `get` is a round trip. A session that is lost meanwhile is followed by the next one, which may take
+        longer than `wait_ms`.
         Raises as iteration does.
         """
+        deadline = time.monotonic() + wait_ms / 1000
+        while True:
+            try:
+                return self._get(max(int((deadline - time.monotonic()) * 1000), 0), rows, bytes)
+            except EngineError as error:
+                self._open_again(error)
+
+    def _get(self, wait_ms: int, rows: int | None, bytes: int | None) -> Batch | None:
         core = self._core
         core.want_batch(wait_ms, rows, bytes)
         self._send()
@@ -94,7 +164,8 @@ class Stream:
 
     def rollback(self) -> None:
         """Hand out again all that is unacked."""
-        self._rollback(None)
+        if not self._is_between:
+            self._rollback(None)
 
     def flush(self, timeout: float | None = None) -> None:
         """Wait until the server has said of every ack that it is kept.
@@ -110,31 +181,15 @@ class Stream:
 
     def status(self) -> StatusAnswer:
         """How far this consumer is, in bytes."""
-        self._core.ask_status()
-        self._send()
-        while (answer := self._core.take_status()) is None:
-            self._receive(self._timeout)
-        return answer
-
-    @property
-    def destination(self) -> str:
-        return self._core.session.destination
-
-    @property
-    def consumer(self) -> str:
-        return self._core.session.consumer
-
-    @property
-    def partitions(self) -> list[int]:
-        return self._core.session.partitions
-
-    @property
-    def engine_version(self) -> str:
-        return self._core.session.engine
-
-    @property
-    def closed(self) -> bool:
-        return self._core.state is State.ENDED
+        while True:
+            try:
+                self._core.ask_status()
+                self._send()
+                while (answer := self._core.take_status()) is None:
+                    self._receive(self._timeout)
+                return answer
+            except EngineError as error:
+                self._open_again(error)
 
     def close(self) -> None:
         """Wait, for a few seconds at most, until every ack is kept; then end the session. Closing twice is harmless.
@@ -144,6 +199,7 @@ class Stream:
             Refused: one of them was refused.
         """
         core = self._core
+        self._closed = True
         if self._socket.fileno() < 0:
             return
         try:
@@ -168,10 +224,10 @@ class Stream:
                 raise
 
     def __repr__(self) -> str:
-        return f"<Stream {self._address}/{self._address.destination} {self._core.state.value}>"
+        return f"<Stream {self._address}/{self._servers.destination} {self._core.state.value}>"
 
     def _handed(self, batch: Batch) -> Batch:
-        batch._stream = self
+        batch._stream, batch.core = self, self._core
         return batch
 
     def _ack(self, batch: Batch) -> None:
@@ -220,61 +276,42 @@ class Stream:
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     consumer: str = "default",
     *,
     destination: str | None = None,
-    partitions: Iterable[int] | None = None,
-    takeover: bool = True,
-    batch_rows: int | None = None,
-    batch_bytes: int | None = None,
-    prefetch: int = 2,
     timeout: float = 30.0,
-    ddl: bool = False,
-    transactions: bool = False,
-    history: bool = False,
+    reconnect: bool = True,
+    **options: Any,
 ) -> Stream:
-    """Open a session: `with engine.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
+    """Open a stream: `with engine.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
 
     Args:
-        url: `tcp://host:port/destination` or `unix:///path/to.sock?destination=orders`.
+        url: `tcp://host:port/destination` or `unix:///path/to.sock?destination=orders`; a list of them, of which one serves the
+            destination at a time; or `zk://host1,host2/destination`, where ZooKeeper says who does.
         consumer: whose acks these are. Each consumer of a destination gets every change.
         destination: instead of in the URL.
-        partitions: only these; all by default.
-        takeover: end an older session of this consumer; False: be refused while it lives.
-        batch_rows, batch_bytes: smaller batches than the destination's own limits.
-        prefetch: batches that the server may send ahead while the stream is iterated; 0: none.
         timeout: seconds to wait for an answer, and of silence after which the server counts as dead (it sends
             heartbeats every few seconds).
+        reconnect: when the session is lost, go on with another one, on the same server or the next, for as long as it takes:
+            the application sees nothing of it but that unacked batches come again. At the start, try for `timeout`
+            seconds. False: raise Disconnected, or Refused with the active server's address.
+        partitions: only these; all by default.
+        takeover: end an older session of this consumer (the default); False: be refused while it lives.
+        batch_rows, batch_bytes: smaller batches than the destination's own limits.
+        prefetch: batches that the server may send ahead while the stream is iterated, 2 by default; 0: none.
         ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too. history: `History` too, past
             versions of the rows of system-versioned tables.
 
     Raises:
         ConfigError: a wrong URL or argument.
-        Disconnected: the server can't be reached, or didn't answer; retryable.
+        Disconnected: no server can be reached, or none answers; retryable.
         Refused: it has no such destination, or refuses this session.
         ProtocolError: what answers isn't a binlog-engine server.
     """
-    address = parse_url(url, destination)
-    core = ClientCore(
-        Batch,
-        address.destination,
-        consumer,
-        partitions=partitions,
-        takeover=takeover,
-        batch_rows=batch_rows,
-        batch_bytes=batch_bytes,
-        prefetch=prefetch,
-        ddl=ddl,
-        transactions=transactions,
-        history=history,
-    )
-    connection = _dial(address, timeout)
-    try:
-        return Stream(connection, core, address, timeout)
-    except BaseException:
-        connection.close()
-        raise
+    servers = Servers(url, destination)
+    new_core = functools.partial(ClientCore, Batch, servers.destination, consumer, **options)
+    return Stream(servers, new_core, timeout, reconnect)
 
 
 def _dial(address: Address, timeout: float) -> socket.socket:

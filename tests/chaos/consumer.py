@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
-import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +18,6 @@ from typing import Any
 import engine
 from engine.client.change import Change
 from engine.client.sync import Batch
-from engine.errors import EngineError
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS row (source TEXT, name TEXT, part INT, key TEXT, value TEXT, PRIMARY KEY (source, name, part, key));
@@ -29,7 +27,6 @@ CREATE TABLE IF NOT EXISTS violation (what TEXT);
 CREATE TABLE IF NOT EXISTS count (name TEXT PRIMARY KEY, n INT);
 """
 Place = tuple[int, str]  # partition, source
-RETRY_S = 0.05
 
 
 class KeptReplica:
@@ -122,20 +119,16 @@ def _fits(kept: dict[str, Any], before: dict[str, Any] | None) -> bool:
 
 
 def consume(addresses: list[str], destination: str, replica: KeptReplica) -> None:
-    """For ever; a refusal that tells of nothing but a moment between two owners is waited out."""
-    while True:
-        unconfirmed: list[tuple[Batch, dict[Place, tuple[int, ...]]]] = []
-        try:
-            with engine.connect(addresses[0], destination=destination) as stream:
-                for batch in stream:
-                    ends = replica.apply(batch)
-                    batch.ack()
-                    unconfirmed.append((batch, ends))
-                    while unconfirmed and unconfirmed[0][0].durable:
-                        replica.confirm(unconfirmed.pop(0)[1])
-        except EngineError as error:
-            print(error, file=sys.stderr, flush=True)
-            time.sleep(RETRY_S)
+    """For ever; that servers die and sessions end is the stream's business."""
+    unconfirmed: list[tuple[Batch, dict[Place, tuple[int, ...]]]] = []
+    with engine.connect(addresses, destination=destination) as stream:
+        for batch in stream:
+            unconfirmed.append((batch, replica.apply(batch)))
+            batch.ack()
+            while unconfirmed and (unconfirmed[0][0].durable or unconfirmed[0][0].stale):
+                first, ends = unconfirmed.pop(0)
+                if first.durable:
+                    replica.confirm(ends)
 
 
 if __name__ == "__main__":

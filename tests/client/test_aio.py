@@ -121,7 +121,7 @@ def test_errors_are_those_of_the_blocking_client():
 
     async def fail(url: str, error: type[Exception], told: str, **options: float) -> None:
         with pytest.raises(error, match=told):
-            async with engine.aio.connect(url, **options) as stream:
+            async with engine.aio.connect(url, reconnect=False, **options) as stream:
                 await anext(stream)
 
     with Peer(Store([])) as peer:

@@ -126,18 +126,18 @@ def test_a_server_that_is_not_there_is_named():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     with pytest.raises(Disconnected, match=f"can't be reached.*tcp://127.0.0.1:{port}.*binlog-engine run"):
-        engine.connect(f"tcp://127.0.0.1:{port}/orders")
+        engine.connect(f"tcp://127.0.0.1:{port}/orders", reconnect=False)
     with pytest.raises(Disconnected, match="can't be reached"):
-        engine.connect("unix:///nowhere/engine.sock?destination=orders")
+        engine.connect("unix:///nowhere/engine.sock?destination=orders", reconnect=False)
 
 
 def test_a_server_that_says_nothing_is_not_waited_for():
     with Peer(Session.receive) as peer, pytest.raises(Disconnected):
-        engine.connect(peer.url, timeout=0.2)
+        engine.connect(peer.url, timeout=0.2, reconnect=False)
 
 
 def test_silence_on_an_open_session_is_a_lost_connection():
-    with Peer(Store([])) as peer, engine.connect(peer.url, timeout=0.5) as stream:
+    with Peer(Store([])) as peer, engine.connect(peer.url, timeout=0.5, reconnect=False) as stream:
         with pytest.raises(Disconnected, match="nothing came from the server") as error:
             next(stream)
         assert error.value.retryable
@@ -163,7 +163,7 @@ def test_a_server_that_ends_the_connection_disconnects():
         session.welcome(session.receive())
 
     with Peer(leave) as peer:
-        stream = engine.connect(peer.url)
+        stream = engine.connect(peer.url, reconnect=False)
         with pytest.raises(Disconnected, match="connect again"):
             next(stream)
         stream.close()
