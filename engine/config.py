@@ -92,17 +92,19 @@ def _address(text: str) -> str:
 
 
 def parse_address(text: str) -> tuple[str, str, int]:
-    """`tcp://host:port` → ("tcp", host, port); `unix:///path` → ("unix", path, 0).
+    """`tcp://host:port` → ("tcp", host, port), and so with `tls`; `unix:///path` → ("unix", path, 0).
 
     Raises:
         ValueError: neither.
     """
     parts = urlsplit(text)
-    if parts.scheme == "tcp" and parts.hostname and parts.port is not None and parts.path in ("", "/"):
-        return "tcp", parts.hostname, parts.port
+    if parts.scheme in ("tcp", "tls") and parts.hostname and parts.port is not None and parts.path in ("", "/"):
+        return parts.scheme, parts.hostname, parts.port
     if parts.scheme == "unix" and parts.path:
         return "unix", parts.path, 0
-    raise ValueError(f'not an address: {text!r}; write "tcp://127.0.0.1:7411" or "unix:///run/binlog-engine.sock"')
+    raise ValueError(
+        f'not an address: {text!r}; write "tcp://127.0.0.1:7411", "tls://0.0.0.0:7412" or "unix:///run/binlog-engine.sock"'
+    )
 
 
 RingSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_ring_size)]
@@ -122,10 +124,39 @@ class ServerConfig(_Table):
     listen: Annotated[list[Annotated[str, AfterValidator(_address)]], BeforeValidator(_listen)] = ["tcp://127.0.0.1:7411"]
     data_dir: Path = Path("data")
     meta: Literal["file", "memory", "zookeeper", "mixed"] = "file"  # with [cluster]: "zookeeper"
+    tls_cert: Path | None = None  # PEM: the server's certificate and its chain, for tls:// addresses
+    tls_key: Path | None = None  # PEM
+    tls_client_ca: Path | None = None  # PEM: clients must show a certificate of this authority
     max_sessions: int = Field(default=1000, ge=1)
+    max_sessions_per_address: int = Field(default=500, ge=1)  # of one IP address; connections by unix socket aren't counted
+    max_outstanding: int = Field(default=1000, ge=1)  # batches handed out in a session and not acked
+    hello_timeout_s: float = Field(default=10.0, gt=0)  # from connecting to hello, the TLS handshake included
+    session_timeout_s: float = Field(default=30.0, ge=1)  # a peer that vanished, takes nothing, or stops inside a frame
+    idle_timeout_s: float = Field(default=0.0, ge=0)  # a peer that says nothing, not even to heartbeats; 0: for ever
     stall_kill_s: float = Field(default=60.0, ge=0)  # a stage whose loop stands still for so long is killed; 0: never
     max_frame: Size = 1 << 20  # of what a client sends; a hostile length is refused before anything is allocated
     send_buffer: Size | None = None  # SO_SNDBUF of a consumer's connection; None: the kernel's own, which grows
+
+    @model_validator(mode="after")
+    def _tls_has_what_it_needs(self) -> ServerConfig:
+        if any(address.startswith("tls:") for address in self.listen) and not (self.tls_cert and self.tls_key):
+            raise ValueError("a tls:// address in listen needs tls_cert and tls_key, two PEM files")
+        return self
+
+
+class TokenConfig(_Table):
+    """[tokens.NAME]: who says this secret in its hello may read these destinations. The secret itself is never in the config."""
+
+    token_env: str | None = None
+    token_file: Path | None = None
+    destinations: list[Name] = []  # empty: all
+    consumers: list[Name] = []  # empty: any name
+
+    @model_validator(mode="after")
+    def _either_variable_or_file(self) -> TokenConfig:
+        if bool(self.token_env) == bool(self.token_file):
+            raise ValueError("needs either token_env or token_file, and not both")
+        return self
 
 
 class ClusterConfig(_Table):
@@ -242,6 +273,7 @@ class Config(_Table):
     sources: dict[Name, SourceConfig] = Field(min_length=1)
     destinations: dict[Name, DestinationConfig] = Field(min_length=1)
     cluster: ClusterConfig | None = None
+    tokens: dict[Name, TokenConfig] = {}  # empty: every peer may read everything
 
     @model_validator(mode="before")
     @classmethod
@@ -266,13 +298,16 @@ class Config(_Table):
         return self
 
     @model_validator(mode="after")
-    def _sources_exist(self) -> Config:
+    def _names_exist(self) -> Config:
         for name, destination in self.destinations.items():
             for source in destination.from_:
                 if source not in self.sources:
                     near = difflib.get_close_matches(source, self.sources, 1)
                     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(self.sources)}"
                     raise ValueError(f"destinations.{name}.from names the source {source!r}, which is not there{hint}")
+        for name, token in self.tokens.items():
+            if missing := sorted(set(token.destinations) - set(self.destinations)):
+                raise ValueError(f"tokens.{name}.destinations names {missing[0]!r}, which is not there")
         return self
 
     def sources_of(self, destination: str) -> list[str]:
@@ -321,6 +356,7 @@ def _keys_at(location: tuple[Any, ...]) -> list[str]:
         "sources": SourceConfig,
         "destinations": DestinationConfig,
         "store": StoreConfig,
+        "tokens": TokenConfig,
     }
     for part in location:
         model = tables.get(part, model)

@@ -177,6 +177,7 @@ def split_message(payload: bytes | memoryview, limits: dict[str, int] | None = N
 class _Check:
     wants: str
     accepts: Callable[[Any], bool]
+    secret: bool = False  # a wrong value is not shown
 
 
 def _number(low: int, high: int) -> _Check:
@@ -191,6 +192,11 @@ _NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,47}")
 _NAME = _Check(
     "a name of 1 to 48 letters, digits, _ . -",
     lambda value: type(value) is str and bool(_NAME_PATTERN.fullmatch(value)),
+)
+_TOKEN = _Check(
+    "nil or a string of at most 1024 characters",
+    lambda value: value is None or (type(value) is str and len(value) <= 1024),
+    secret=True,
 )
 _TEXT = _Check("a string", lambda value: type(value) is str)
 _BOOL = _Check("true or false", lambda value: type(value) is bool)
@@ -238,7 +244,9 @@ def _key(check: _Check, default: Any = MISSING) -> Any:
     metadata = {"check": check}
     if isinstance(default, dict):
         return field(default_factory=partial(dict, default), metadata=metadata)
-    return field(metadata=metadata) if default is MISSING else field(default=default, metadata=metadata)
+    if default is MISSING:
+        return field(metadata=metadata)
+    return field(default=default, metadata=metadata, repr=not check.secret)
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,6 +281,7 @@ class Hello(Message):
     consumer: str = _key(_NAME, "default")
     partitions: list[int] | None = _key(_MAYBE_PARTITIONS, None)
     takeover: bool = _key(_BOOL, True)
+    token: str | None = _key(_TOKEN, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,9 +332,6 @@ class Bye(Message):
     """Answer what is outstanding, then close."""
 
     type = "bye"
-
-
-ClientMessage = Hello | Get | Credit | Ack | Rollback | Status | Bye
 
 
 # What the server sends.
@@ -399,7 +405,7 @@ class Sources(Message):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
-    """The session is idle and alive."""
+    """The session is idle and alive. A client answers it with another, which the server does not answer."""
 
     type = "heartbeat"
 
@@ -430,6 +436,7 @@ class Error(Message):
     address: str | None = _key(_nil_or(_TEXT), None)
 
 
+ClientMessage = Hello | Get | Credit | Ack | Rollback | Status | Bye | Heartbeat
 ServerMessage = (
     Welcome | Schemas | BatchHead | Empty | Acked | RolledBack | Sources | Heartbeat | StatusAnswer | Error
 )  # fmt: skip
@@ -444,6 +451,9 @@ UNKNOWN_BATCH: Final = "unknown_batch"
 NOT_ACTIVE: Final = "not_active"
 MOVED: Final = "moved"
 TOO_MANY_SESSIONS: Final = "too_many_sessions"
+UNAUTHORIZED: Final = "unauthorized"
+FORBIDDEN: Final = "forbidden"
+IDLE: Final = "idle"
 SHUTTING_DOWN: Final = "shutting_down"
 INTERNAL: Final = "internal"
 
@@ -455,7 +465,7 @@ def _keys_of(kind: type[Message]) -> list[tuple[str, _Check, bool]]:
     ]
 
 
-_CLIENT: Final = {kind.type: (kind, _keys_of(kind)) for kind in (Hello, Get, Credit, Ack, Rollback, Status, Bye)}
+_CLIENT: Final = {kind.type: (kind, _keys_of(kind)) for kind in (Hello, Get, Credit, Ack, Rollback, Status, Bye, Heartbeat)}
 _SERVER: Final = {
     kind.type: (kind, _keys_of(kind))
     for kind in (Welcome, Schemas, BatchHead, Empty, Acked, RolledBack, Sources, Heartbeat, StatusAnswer, Error)
@@ -475,7 +485,8 @@ def _checked(message: dict[str, Any], kinds: dict[str, Any]) -> Any:
             continue
         value = message[key]
         if not check.accepts(value):
-            raise ProtocolError(f"{name}: the key {key} has a wrong value", value=_shown(value), wanted=check.wants)
+            shown = None if check.secret else _shown(value)
+            raise ProtocolError(f"{name}: the key {key} has a wrong value", value=shown, wanted=check.wants)
         values[key] = value
     return kind(**values)
 

@@ -9,6 +9,7 @@ from engine.config import (
     ServerConfig,
     SourceConfig,
     StoreConfig,
+    TokenConfig,
     load_config,
     parse_address,
     parse_size,
@@ -40,15 +41,16 @@ def test_the_shipped_config_is_valid():
 def test_the_shipped_config_names_every_key_with_its_default():
     """A key may be set in the file or shown commented out; one that is missing would be undocumented."""
     text = Path("conf/engine.toml").read_text()
-    for model in (ServerConfig, SourceConfig, DestinationConfig, StoreConfig, ClusterConfig):
+    for model in (ServerConfig, SourceConfig, DestinationConfig, StoreConfig, ClusterConfig, TokenConfig):
         for name, field in model.model_fields.items():
             key = field.alias or name
             assert f"{key} " in text or f"{key}=" in text, f"{model.__name__}: {key} is not in conf/engine.toml"
 
 
 def test_the_commented_keys_of_the_shipped_config_show_the_defaults(tmp_path):
-    lines = Path("conf/engine.toml").read_text().partition("# [cluster]")[0].splitlines()
-    optional = ("server_id", "tls_ca", "files", "send_buffer", "receive_buffer")  # examples: they have no default to show
+    lines = Path("conf/engine.toml").read_text().partition("# [tokens.")[0].splitlines()
+    # these show an example: they have no default
+    optional = ("server_id", "tls_c", "tls_key", "files", "send_buffer", "receive_buffer")
     shown = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("# [") else line
         for line in lines
@@ -82,10 +84,11 @@ def test_what_is_not_a_size_is_refused(text):
         parse_size(text)
 
 
-def test_addresses_are_tcp_or_unix():
+def test_addresses_are_tcp_tls_or_unix():
     assert parse_address("tcp://127.0.0.1:7411") == ("tcp", "127.0.0.1", 7411)
     assert parse_address("tcp://[::1]:7411") == ("tcp", "::1", 7411)
     assert parse_address("unix:///run/engine.sock") == ("unix", "/run/engine.sock", 0)
+    assert parse_address("tls://0.0.0.0:7412") == ("tls", "0.0.0.0", 7412)
     for wrong in ("127.0.0.1:7411", "http://x:1", "tcp://x", "unix://"):
         with pytest.raises(ValueError, match="not an address"):
             parse_address(wrong)
@@ -96,6 +99,10 @@ def test_addresses_are_tcp_or_unix():
     [
         (SHOP + ORDERS + 'inclde = ["x"]', "unknown key destinations.orders.inclde, did you mean 'include'?"),
         (SHOP + 'rng = "64MiB"\n' + ORDERS, "unknown key sources.shop.rng, did you mean 'ring'?"),
+        (SHOP + ORDERS + '[server]\nlisten = "tls://0.0.0.0:7412"', "needs tls_cert and tls_key"),
+        (SHOP + ORDERS + "[tokens.cache]", "needs either token_env or token_file"),
+        (SHOP + ORDERS + '[tokens.cache]\ntoken_env = "T"\ndestinations = ["order"]', "names 'order', which is not there"),
+        (SHOP + ORDERS + '[tokens.cache]\ntoken_env = "T"\ntoken = "s3cret"', "unknown key tokens.cache.token"),
         (SHOP + ORDERS + "[servr]\n", "unknown key servr, did you mean 'server'?"),
         (SHOP + ORDERS + 'store = { kind = "memory", sise = "1MiB" }', "did you mean 'size'?"),
         (SHOP + ORDERS + 'store = { kind = "disk" }', "destinations.orders.store.kind"),

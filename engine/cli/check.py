@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import glob
+import ipaddress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from engine.config import Config, load_config
+from engine.config import Config, load_config, parse_address
 from engine.errors import EngineError
 
 _STYLES = {"ok": "green", "warning": "yellow", "error": "bold red"}
@@ -31,6 +32,7 @@ def check(config: Annotated[Path, typer.Argument(help="The config file, such as 
                 findings.append((name, Finding("error", error.what, "", str(error))))
         else:
             findings += [(name, finding) for finding in _check_files(settings, name)]
+    findings += [("server", finding) for finding in _check_listening(settings)]
     for name, finding in findings:
         found = f": {finding.found}" if finding.found else ""
         console.print(f"[{_STYLES[finding.level]}]{finding.level:8}[/] ", end="")
@@ -42,6 +44,40 @@ def check(config: Annotated[Path, typer.Argument(help="The config file, such as 
         console.print(f"[bold red]{errors} error{'s' if errors > 1 else ''}[/]: the engine can't run like this")
         raise typer.Exit(1)
     console.print("[green]ready[/]")
+
+
+def _check_listening(settings: Config) -> list:
+    """What a server that others can reach should have: tokens, and TLS under them."""
+    from engine.server.rights import Rights
+    from engine.server.tls import server_context
+    from engine.source.server_check import Finding
+
+    server = settings.server
+    findings = []
+    try:
+        Rights(settings.tokens)
+        if server.tls_cert and server.tls_key:
+            server_context(server.tls_cert, server.tls_key, server.tls_client_ca)
+    except EngineError as error:
+        findings.append(Finding("error", error.what, "", str(error)))
+    for address in server.listen:
+        kind, host, _ = parse_address(address)
+        if kind == "unix" or _is_loopback(host):
+            continue
+        if not settings.tokens and not (kind == "tls" and server.tls_client_ca):
+            remedy = "add [tokens.NAME] with a token_file, or tls_client_ca; or listen on 127.0.0.1"
+            findings.append(Finding("warning", f"{address}: whoever reaches it may read everything", "", remedy))
+        if kind == "tcp":
+            remedy = "listen on tls:// with tls_cert and tls_key, or on 127.0.0.1"
+            findings.append(Finding("warning", f"{address}: changes and tokens travel in the clear", "", remedy))
+    return findings
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _check_files(settings: Config, name: str) -> list:

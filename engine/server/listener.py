@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import socket
 import stat
+import struct
 from contextlib import suppress
 
-from engine.config import parse_address
+from engine.config import ServerConfig, parse_address
 from engine.errors import ConfigError
+from engine.server.tls import TlsSocket
 
 BACKLOG = 256
-KEEPALIVE_IDLE_S = 15  # then probes; a peer that vanished is noticed after a minute at most
-KEEPALIVE_INTERVAL_S = 5
-KEEPALIVE_PROBES = 6
+KEEPALIVE_PROBES = 4
+FDS_BESIDE_SESSIONS = 200  # rings, wakers, meta, the listeners, and sessions that are being ended
+
+_TCP_INFO = struct.Struct("=2xBB52xI")  # of struct tcp_info: tcpi_retransmits, tcpi_probes, tcpi_last_ack_recv
 
 
 def listen(address: str) -> list[socket.socket]:
@@ -36,20 +40,45 @@ def close_listener(sock: socket.socket) -> None:
             os.unlink(path)
 
 
-def prepare(sock: socket.socket, send_buffer: int | None = None) -> str:
+def prepare(sock: socket.socket, settings: ServerConfig) -> str:
     """Set up an accepted connection; returns the peer's name for messages."""
     sock.setblocking(False)
-    if send_buffer is not None:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
+    if settings.send_buffer is not None:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, settings.send_buffer)
     if sock.family == socket.AF_UNIX:
         return "unix"
+    half = settings.session_timeout_s / 2  # of silence; in the other half it is asked
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE_S)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, int(half)))
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, max(1, int(half / KEEPALIVE_PROBES)))
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_PROBES)
     host, port = sock.getpeername()[:2]
     return f"{host}:{port}"
+
+
+def has_vanished(sock: socket.socket | TlsSocket, silent_s: float) -> bool:
+    """Whether the peer's machine has stopped to answer: not for so long, although it was asked twice or more since then.
+
+    The kernel repeats what is not acknowledged, and asks a peer that takes nothing whether it does now. A live machine
+    answers both, however long the consumer works on a batch. (TCP_USER_TIMEOUT would end slow consumers, too, and
+    keepalive does not ask while something is under way.)
+    """
+    if sock.family == socket.AF_UNIX:
+        return False
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    retransmits, probes, ms_since_ack = _TCP_INFO.unpack(info)
+    return max(retransmits, probes) >= 2 and ms_since_ack >= silent_s * 1000
+
+
+def make_room_for_sessions(sessions: int) -> int:
+    """Raise this process's limit of file descriptors as far as needed and allowed; returns for how many sessions it suffices."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = sessions + FDS_BESIDE_SESSIONS
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return sessions if soft == resource.RLIM_INFINITY else max(1, min(sessions, soft - FDS_BESIDE_SESSIONS))
 
 
 def _listen_tcp(address: str, host: str, port: int) -> list[socket.socket]:

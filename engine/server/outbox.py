@@ -7,6 +7,8 @@ from collections import deque
 from collections.abc import Iterable
 from itertools import chain, islice
 
+from engine.server.tls import TlsSocket
+
 BUFFERS_A_CALL = 256  # sendmsg takes up to 1024
 
 
@@ -25,9 +27,10 @@ class Outbox:
     progress: clock of the last moment when the peer took something; set by the owner's calls of `flush`.
     """
 
-    def __init__(self, sock: socket.socket, now: float) -> None:
+    def __init__(self, sock: socket.socket | TlsSocket, now: float) -> None:
         self.progress = now
         self._sock = sock
+        self._tls = sock if isinstance(sock, TlsSocket) else None
         self._frames: deque[_Frame] = deque()
 
     def __len__(self) -> int:
@@ -57,7 +60,7 @@ class Outbox:
             self._forget(sent)
             if not took_all:
                 return False
-        return True
+        return self._tls is None or self._tls.drain()
 
     def let_go(self) -> None:
         """Keep nothing in shared memory: batches not begun are dropped, the rest of one that is begun is copied."""

@@ -14,15 +14,20 @@ from itertools import islice
 from typing import Protocol
 
 import engine
+from engine.config import ServerConfig
 from engine.errors import EngineError, MetaAway, MetaError, PeerError, ProtocolError, Refused
 from engine.meta import Meta
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Lane, SessionRefused
 from engine.server.late_acks import LateAckKeeper
+from engine.server.listener import has_vanished
 from engine.server.outbox import Outbox
+from engine.server.rights import Rights
 from engine.server.schemas import Catalogue
+from engine.server.tls import TlsSocket
 from engine.store import StoreBatch
 from engine.wire import (
+    IDLE,
     INTERNAL,
     NOT_ACTIVE,
     PROTOCOL,
@@ -55,13 +60,9 @@ from engine.wire import (
 
 log = logging.getLogger("engine.server")
 
-HELLO_S = 10.0  # from connecting to hello
-HALF_FRAME_S = 30.0  # for the rest of a frame that has begun
-SEND_S = 30.0  # without the peer taking a byte of what is sent
 HEARTBEAT_S = 5.0  # of silence
 LEAVE_S = 5.0  # for the peer to take the last answers
 PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
-MOST_OUTSTANDING = 1000  # batches
 MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
 MESSAGES_PER_TURN = 100  # then other sessions have their turn
 BATCHES_PER_TURN = 8
@@ -77,10 +78,14 @@ class Hub(Protocol):
     catalogue: Catalogue
     destinations: dict[str, Destination]  # served here
     elsewhere: dict[str, str | None]  # the config's others, and the address of the server that has them, if it is known
-    max_frame: int
+    settings: ServerConfig
+    rights: Rights
     work: int
 
     def watch_stores(self) -> None: ...
+
+    def session_left(self, session: Session) -> None:
+        """It takes part no longer, and is only being ended. Called once for each."""
 
     def session_closed(self, session: Session) -> None: ...
 
@@ -97,19 +102,23 @@ class _Get(_Limits):
 
 
 class Session:
-    """Owns the socket and, once open, the claim on its consumer's partitions."""
+    """Owns the socket and, once open, the claim on its consumer's partitions.
 
-    def __init__(self, hub: Hub, sock: socket.socket, peer: str) -> None:
+    address: what the sessions of one peer are counted by; None: they aren't.
+    """
+
+    def __init__(self, hub: Hub, sock: socket.socket | TlsSocket, peer: str, address: str | None = None) -> None:
         now = hub.loop.time()
         self.peer = peer
+        self.address = address
         self.state = "greeting"
         self._hub = hub
         self._sock = sock
-        self._frames = FrameReader(hub.max_frame)
+        self._frames = FrameReader(hub.settings.max_frame)
         self._outbox = Outbox(sock, now)
         self._writing = False  # waiting until the socket takes more
         self._reading = False
-        self._since = self._received = now
+        self._since = self._received = self._begun = now  # of the state; of any bytes; of the frame that is coming
         self._destination: Destination | None = None
         self._consumer = ""
         self._lanes: deque[Lane] = deque()  # the next to be asked comes first
@@ -119,6 +128,8 @@ class Session:
         self._credit = 0
         self._credit_limits = _Limits()
         self._timer: asyncio.TimerHandle | None = None
+        if isinstance(sock, TlsSocket):
+            sock.on_more = self._on_readable
         self._read(True)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
@@ -136,6 +147,7 @@ class Session:
             room = self._frames.get_buffer() if self.state != "leaving" else memoryview(bytearray(1 << 16))
             count = self._sock.recv_into(room)
         except (BlockingIOError, InterruptedError):
+            self._flush()  # what TLS has to say by itself
             return
         except ProtocolError as error:
             self.fail(PROTOCOL_FAULT, str(error))
@@ -146,6 +158,8 @@ class Session:
             self.close()
         elif self.state != "leaving":
             self._received = self._hub.loop.time()
+            if not self._frames.pending_bytes:
+                self._begun = self._received
             self._frames.filled(count)
             self._work_through()
 
@@ -174,6 +188,8 @@ class Session:
         except Exception as error:
             self._blame_ourselves(error)
         self._hub.work += handled
+        if handled:
+            self._begun = self._received
         if self.state in ("greeting", "open"):
             self._read(handled < MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS)
             if handled == MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS:
@@ -208,6 +224,7 @@ class Session:
                 VERSION_MISMATCH, "the server speaks another version of the protocol", client=hello.protocol,
                 server=PROTOCOL, remedy="use a client of this engine's version",
             )  # fmt: skip
+        token = self._hub.rights.check(hello)
         destination = self._hub.destinations.get(hello.destination)
         if destination is None and hello.destination in self._hub.elsewhere:
             address = self._hub.elsewhere[hello.destination]
@@ -222,6 +239,7 @@ class Session:
             )  # fmt: skip
         self._lanes = deque(destination.claim(self, hello, self._hub.acks))
         self._destination, self._consumer, self.state = destination, hello.consumer, "open"
+        log.info("%s: open%s", self, f", by the token {token}" if token else "")
         sources = self._hub.catalogue.sources(destination.sources)
         self._known_sources = set(sources)
         partitions = [lane.store.partition for lane in self._lanes]
@@ -314,7 +332,7 @@ class Session:
             and self._destination.may_serve()
             and (self._credit > 0 or bool(self._gets))
             and not self._outbox
-            and sum(len(lane.cursor.outstanding) for lane in self._lanes) < MOST_OUTSTANDING
+            and sum(len(lane.cursor.outstanding) for lane in self._lanes) < self._hub.settings.max_outstanding
         )
 
     def _next_batch(self) -> tuple[Lane, StoreBatch] | None:
@@ -419,16 +437,19 @@ class Session:
 
     def tick(self, now: float) -> None:
         """Called about twice a second."""
+        limits = self._hub.settings
         if self.state == "leaving":
             if now - self._since > LEAVE_S:
                 self.close()
-        elif self._outbox and now - self._outbox.progress > SEND_S:
-            log.warning("%s: took nothing for %.0f s; the session is ended", self, SEND_S)
+        elif now - self._received > limits.session_timeout_s and self._has_vanished():
+            log.warning("%s: has vanished: its machine has answered nothing for %g s", self, limits.session_timeout_s)
             self.close()
-        elif self.state == "greeting" and now - self._since > HELLO_S:
-            self.fail(PROTOCOL_FAULT, f"no hello within {HELLO_S:.0f} s")
-        elif self._frames.pending_bytes and self._reading and now - self._received > HALF_FRAME_S:
-            self.fail(PROTOCOL_FAULT, f"the rest of a frame did not come within {HALF_FRAME_S:.0f} s")
+        elif self.state == "greeting" and now - self._since > limits.hello_timeout_s:
+            self.fail(PROTOCOL_FAULT, f"no hello within {limits.hello_timeout_s:g} s")
+        elif self._frames.pending_bytes and self._reading and now - self._begun > limits.session_timeout_s:
+            self.fail(PROTOCOL_FAULT, f"the rest of a frame did not come within {limits.session_timeout_s:g} s")
+        elif limits.idle_timeout_s and now - self._received > limits.idle_timeout_s:
+            self.fail(IDLE, f"the peer said nothing for {limits.idle_timeout_s:g} s, not even to heartbeats")
         elif self.state == "open":
             for lane in self._lanes:
                 lane.cursor.reader.beat(int(now * 1e9))
@@ -447,6 +468,8 @@ class Session:
         if self.state == "closed":
             return
         self._release()
+        if self.state != "leaving":
+            self._hub.session_left(self)
         self.state = "closed"
         self._read(False)
         if self._writing:
@@ -461,6 +484,7 @@ class Session:
         if self.state == "closed":
             return
         self.state = "leaving"
+        self._hub.session_left(self)
         self._since = self._hub.loop.time()
         for frame in last_frames:
             self._outbox.add(frame)
@@ -487,6 +511,12 @@ class Session:
             self._lanes.clear()
             self._gets.clear()
             self._credit = 0
+
+    def _has_vanished(self) -> bool:
+        try:
+            return has_vanished(self._sock, self._hub.settings.session_timeout_s)
+        except OSError:
+            return True
 
     def _keep(self, lane: Lane) -> None:
         assert self._destination is not None

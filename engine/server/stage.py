@@ -11,11 +11,13 @@ import asyncio
 import logging
 import os
 import socket
+import ssl
+from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
-from engine.config import Config
+from engine.config import Config, parse_address
 from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.meta import Meta
@@ -24,9 +26,11 @@ from engine.server._waker import MOST_RINGS, Waker
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Store
 from engine.server.late_acks import LateAckKeeper
-from engine.server.listener import close_listener, listen, prepare
+from engine.server.listener import close_listener, listen, make_room_for_sessions, prepare
+from engine.server.rights import Rights
 from engine.server.schemas import Catalogue
 from engine.server.session import Session
+from engine.server.tls import TlsSocket, server_context
 from engine.wire import MOVED, SHUTTING_DOWN, TOO_MANY_SESSIONS
 
 log = logging.getLogger("engine.server")
@@ -35,6 +39,7 @@ TICK_S = 0.5
 LET_GO_S = 1.0  # for the last acks to be where the others of a cluster find them
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_S = 0.5  # after accept failed for want of file descriptors
+MOST_REFUSED = 100  # sessions that are being told that there are too many, or are otherwise being ended
 FAREWELL_S = 0.3  # at the end, for the peers to take their last answers
 
 
@@ -47,16 +52,19 @@ class ServerStage:
     meta: Meta
     acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
+    rights: Rights
 
     def __init__(self, config: Config, instance: Instance, active: Collection[str] | None = None) -> None:
         self.config = config
         self._active = config.destinations if active is None else active
         self.instance = instance
-        self.max_frame = config.server.max_frame
+        self.settings = config.server
         self.destinations: dict[str, Destination] = {}
         self.elsewhere: dict[str, str | None] = {name: None for name in config.destinations if name not in self._active}
         self.sessions: set[Session] = set()
-        self.listeners: list[socket.socket] = []
+        self.listeners: dict[socket.socket, ssl.SSLContext | None] = {}
+        self._present: Counter[str | None] = Counter()  # sessions by address of their peer; those being ended aren't counted
+        self._most_sessions = config.server.max_sessions
         self.work = 0
         self._stores: list[Store] = []
         self._wakers: list[Waker] = []
@@ -80,8 +88,7 @@ class ServerStage:
         for name in self._active:
             self._attach(name)
         self._watch_wakers()
-        for address in self.config.server.listen:
-            self.listeners += listen(address)
+        self._listen()
         for listener in self.listeners:
             self.loop.add_reader(listener, self._on_connection, listener)
         self.loop.call_later(TICK_S, self._tick)
@@ -91,6 +98,22 @@ class ServerStage:
         if self.config.server.meta == "zookeeper" and self.config.cluster is not None:
             return LateAckKeeper(self.loop, self.meta, self.config.cluster.flush_ms / 1000)
         return AckKeeper(self.loop, self.meta)
+
+    def _listen(self) -> None:
+        settings = self.settings
+        self.rights = Rights(self.config.tokens)
+        context: ssl.SSLContext | None = None
+        if settings.tls_cert and settings.tls_key:
+            context = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+        self._most_sessions = make_room_for_sessions(settings.max_sessions)
+        if self._most_sessions < settings.max_sessions:
+            log.warning(
+                "the limit of file descriptors (ulimit -n) leaves room for %d sessions, not for max_sessions = %d",
+                self._most_sessions, settings.max_sessions,
+            )  # fmt: skip
+        for address in settings.listen:
+            secure = parse_address(address)[0] == "tls"
+            self.listeners.update((sock, context if secure else None) for sock in listen(address))
 
     # -- destinations ----------------------------------------------------------------------------------------------
 
@@ -191,7 +214,7 @@ class ServerStage:
     def _on_connection(self, listener: socket.socket) -> None:
         for _ in range(ACCEPTS_PER_TURN):
             try:
-                sock, _ = listener.accept()
+                sock, name = listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
             except OSError as error:
@@ -200,19 +223,33 @@ class ServerStage:
                 self.loop.call_later(ACCEPT_PAUSE_S, self._accept_again, listener)
                 return
             self.work += 1
+            if len(self.sessions) >= self._most_sessions + MOST_REFUSED:
+                sock.close()  # too many even to be told so
+                continue
             try:
-                peer = prepare(sock, self.config.server.send_buffer)
+                peer = prepare(sock, self.settings)
             except OSError:  # gone already
                 sock.close()
                 continue
-            session = Session(self, sock, peer)
+            context = self.listeners[listener]
+            address = name[0] if sock.family != socket.AF_UNIX else None
+            session = Session(self, TlsSocket(sock, context, self.loop) if context else sock, peer, address)
             self.sessions.add(session)
-            if sum(other.state != "leaving" for other in self.sessions) > self.config.server.max_sessions:
-                session.fail(TOO_MANY_SESSIONS, f"this server takes {self.config.server.max_sessions} sessions at most")
+            self._present[address] += 1
+            if self._present.total() > self._most_sessions:
+                session.fail(TOO_MANY_SESSIONS, f"this server takes {self._most_sessions} sessions at most")
+            elif address is not None and self._present[address] > self.settings.max_sessions_per_address:
+                most = self.settings.max_sessions_per_address
+                session.fail(TOO_MANY_SESSIONS, f"this server takes {most} sessions of one address at most")
 
     def _accept_again(self, listener: socket.socket) -> None:
         if listener in self.listeners:
             self.loop.add_reader(listener, self._on_connection, listener)
+
+    def session_left(self, session: Session) -> None:
+        self._present[session.address] -= 1
+        if not self._present[session.address]:
+            del self._present[session.address]
 
     def session_closed(self, session: Session) -> None:
         self.sessions.discard(session)

@@ -51,6 +51,22 @@ def test_no_server_is_an_error_of_check_that_names_the_address(tmp_path):
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_check_warns_of_an_open_port_and_names_a_missing_token(tmp_path):
+    path = tmp_path / "engine.toml"
+    path.write_text(
+        '[server]\nlisten = ["tcp://0.0.0.0:7411", "tcp://127.0.0.1:7412"]\n'
+        '[sources.shop]\nurl = "mysql://repl:x@127.0.0.1:1"\n[destinations.orders]\n'
+    )
+    printed = command("check", str(path)).stdout
+    assert "tcp://0.0.0.0:7411: whoever reaches it may read everything" in printed
+    assert "tcp://0.0.0.0:7411: changes and tokens travel in the clear" in printed
+    assert "127.0.0.1:7412" not in printed
+    path.write_text(path.read_text() + '[tokens.cache]\ntoken_env = "NO_SUCH_VARIABLE_HERE"\n')
+    printed = command("check", str(path)).stdout
+    assert "export NO_SUCH_VARIABLE_HERE=" in printed
+    assert "may read everything" not in printed
+
+
 def test_a_wrong_password_is_named_by_check_and_ends_the_engine_but_never_shown(tmp_path, server):
     path = config_file(tmp_path, server.url(password="not-the-password"))
     checked = command("check", path)

@@ -23,13 +23,14 @@ SCHEMA = TableSchema("shop", "shop", "orders", (Column("id", "bigint"), Column("
 class Engine:
     """The shared memory, the meta and the server of one engine; the server runs in a thread, or is stepped."""
 
-    def __init__(self, tmp_path, **destinations) -> None:
+    def __init__(self, tmp_path, *, settings: dict | None = None, tokens: dict | None = None, **destinations) -> None:
         self.config = Config.model_validate(
             {
                 "server": {
                     "listen": ["tcp://127.0.0.1:0", f"unix://{tmp_path}/engine.sock"], "data_dir": tmp_path / "data",
-                    "max_sessions": 20, "max_frame": 4096,
+                    "max_sessions": 20, "max_frame": 4096, **(settings or {}),
                 },
+                "tokens": tokens or {},
                 "sources": {"shop": {"url": "mysql://u@127.0.0.1:3306"}},
                 "destinations": destinations or {"orders": {"from": ["shop"], "store": {"size": "1MiB"}}},
             }
@@ -116,8 +117,8 @@ class Engine:
 def make_engine(tmp_path):
     made = []
 
-    def make(**destinations) -> Engine:
-        made.append(Engine(tmp_path, **destinations))
+    def make(**settings) -> Engine:
+        made.append(Engine(tmp_path, **settings))
         return made[-1]
 
     yield make

@@ -158,7 +158,7 @@ def test_a_peer_that_asks_without_ever_reading_does_not_fill_our_memory(server):
 
 def test_without_a_hello_the_connection_ends(server):
     peer = server.connect()
-    server.call(lambda: [s.tick(server.stage.loop.time() + session_module.HELLO_S + 1) for s in server.stage.sessions])
+    server.call(lambda: [s.tick(server.stage.loop.time() + 11) for s in server.stage.sessions])
     error = peer.expect(Error)
     assert "no hello" in error.message
     assert peer.at_end()
@@ -167,7 +167,7 @@ def test_without_a_hello_the_connection_ends(server):
 def test_half_a_frame_that_is_never_completed_ends_the_session(server):
     peer = server.consumer()
     peer.sock.sendall(b"\x00\x00")
-    later = session_module.HALF_FRAME_S + 1
+    later = 31
     peer.sock.setblocking(False)
     while True:  # until the half frame has been read
         server.call(lambda: [s.tick(server.stage.loop.time() + later) for s in server.stage.sessions])
@@ -195,7 +195,7 @@ def fill(server, history):
     put(server.ring, history.transaction(8, "z" * 100_000))
 
 
-def test_a_slow_reader_does_not_hold_up_the_others_and_is_ended_at_last(server, history):
+def test_a_slow_reader_holds_up_nobody_and_may_be_slow(server, history):
     slow = slow_peer(server)
     fill(server, history)
     slow.send(Hello(1, "orders"), Get())
@@ -204,11 +204,9 @@ def test_a_slow_reader_does_not_hold_up_the_others_and_is_ended_at_last(server, 
     message, content = next_batch(other)
     assert message.rows == 8
     assert len(content) == message.bytes
-    server.call(lambda: [s.tick(server.stage.loop.time() + session_module.SEND_S + 1) for s in list(server.stage.sessions)])
-    assert {session._consumer for session in server.stage.sessions} == {"other"}
-    again = server.consumer()
-    again.send(Get())
-    assert next_batch(again)[1] == content
+    later = server.stage.loop.time() + 3600
+    server.call(lambda: [s.tick(later) for s in list(server.stage.sessions)])
+    assert len(server.stage.sessions) == 2  # it may work on its batch for as long as it likes
 
 
 def test_a_takeover_from_a_peer_in_the_middle_of_a_batch_leaves_that_batch_as_it_was(server, history):
