@@ -233,11 +233,29 @@ class SourceConfig(_Table):
         }
 
 
-class StoreConfig(_Table):
-    """store = { kind, size }: the ring that holds one partition of a destination."""
+def _sync(text: str) -> str:
+    if text != "batch" and not re.fullmatch(r"[1-9][0-9]{0,5}ms", text):
+        raise ValueError(f'not a way to sync: {text!r}; write "batch" or a pause such as "100ms"')
+    return text
 
-    kind: Literal["memory"] = "memory"
+
+class StoreConfig(_Table):
+    """store = { kind, size, sync, dir }: the ring that holds one partition of a destination."""
+
+    kind: Literal["memory", "file"] = "memory"
     size: RingSize = 256 << 20
+    sync: Annotated[str, AfterValidator(_sync)] = "100ms"  # file: how often it is brought to the disk; "batch": all the time
+    dir: Path | None = None  # file: where; None: data_dir/stores
+
+    @property
+    def sync_s(self) -> float:
+        return 0.0 if self.sync == "batch" else int(self.sync.removesuffix("ms")) / 1000
+
+    @model_validator(mode="after")
+    def _sync_takes_a_file(self) -> StoreConfig:
+        if self.kind == "memory" and {"sync", "dir"} & self.model_fields_set and self.dir is not None:
+            raise ValueError('sync and dir are for kind = "file"')
+        return self
 
 
 class DestinationConfig(_Table):

@@ -16,7 +16,7 @@ import errno
 import fcntl
 import logging
 import os
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -211,24 +211,21 @@ def make_store(name: str, stem: Path, capacity: int, partitions: int, directory:
 
 
 def settle_store(name: str, directory: str = MEMORY_DIRECTORY) -> None:
-    """The last checkpoint of a store that nobody uses any more; then its header goes. No header: nothing to do.
+    """Unlink a ring that nobody uses any more; of a file store, after its last checkpoint. None there: nothing to do.
 
     Raises:
         StoreError: it can't be written; the header stays, and so does all that it knows.
     """
     try:
         ring = Ring.attach(name, directory=directory)
-    except RingError:
+    except RingError:  # not there, or not to be understood
+        Ring.unlink(name, directory=directory)
         return
-    try:
-        ring.open_writer()
-        checkpoints = Checkpoints(ring)
-        try:
-            checkpoints.write()
-        finally:
-            checkpoints.close()
-    finally:
-        ring.close()
+    with closing(ring):
+        if ring.data_path:
+            ring.open_writer()
+            with closing(Checkpoints(ring)) as checkpoints:
+                checkpoints.write()
     Ring.unlink(name, directory=directory)
 
 

@@ -24,6 +24,10 @@ class Instance:
     def store_ring(self, destination: str, partition: int) -> str:
         return f"{self.prefix}store.{destination}.{partition}"
 
+    def store_stem(self, destination: str, partition: int, folder: Path | None) -> Path:
+        """What the names of a file store's files begin with, in `folder` (None: data_dir/stores)."""
+        return (folder or self.data_dir / "stores") / f"{destination}.{partition}"
+
     @staticmethod
     def sink_reader(destination: str, sink: int) -> str:
         """Name of the cursor that sink number `sink` of a destination has in each of its source rings."""

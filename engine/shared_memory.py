@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from engine.adoption import (
     Obstacle,
@@ -16,8 +18,9 @@ from engine.adoption import (
     keep_readers,
     source_settings,
 )
-from engine.config import Config
-from engine.errors import MetaError
+from engine.config import Config, DestinationConfig
+from engine.errors import MetaError, StoreError
+from engine.file_store import lock_store, make_store, settle_store
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.open import open_meta
@@ -33,6 +36,7 @@ class SharedMemory:
         self._config = config
         self._instance = instance
         self._record = RingRecord(instance)
+        self._locks: dict[str, int] = {}  # file stores → descriptor of their lock
 
     def open(self) -> None:
         """Look at what a killed predecessor has left; `provide` goes on with it, `forget_leftovers` ends that."""
@@ -51,10 +55,12 @@ class SharedMemory:
 
         Raises:
             RingError: no room.
+            StoreError: a file store can't be made, or can't be trusted.
         """
         for joined in self._joined(list(destinations)):
             sources = [source for source in self._config.sources if any(source in self._sources(d) for d in joined)]
             names = self._names(sources, joined)
+            self._lock_stores(joined)
             try:
                 self._adopt(sources, joined)
             except Obstacle as obstacle:
@@ -89,7 +95,10 @@ class SharedMemory:
         """At the end: nothing is left."""
         self._record.remove()
         for name in ring_names(self._instance.prefix):
-            Ring.unlink(name)
+            try:
+                settle_store(name)
+            except StoreError as error:
+                log.error("not synced at the end; the next run tries it again: %s", error)
 
     # -- taken over ------------------------------------------------------------------------------------------------
 
@@ -119,11 +128,16 @@ class SharedMemory:
         with closing(self._open_meta()) as meta:
             for destination in destinations:
                 consumers = self._consumers(destination, meta)
-                for name in self._names([], [destination]):
-                    made[name] = self._make_ring(name, self._config.destinations[destination].store.size, consumers)
-        settings = {f"sources.{source}": source_settings(self._config, source) for source in sources}
-        settings |= {f"destinations.{name}": destination_settings(self._config, name) for name in destinations}
-        self._record.add(made, settings)
+                settings = self._config.destinations[destination]
+                for partition, name in enumerate(self._names([], [destination])):
+                    if settings.store.kind == "file":
+                        stem = self._instance.store_stem(destination, partition, settings.store.dir)
+                        made[name] = self._make_file_store(name, stem, settings, consumers)
+                    else:
+                        made[name] = self._make_ring(name, settings.store.size, consumers)
+        made_for = {f"sources.{source}": source_settings(self._config, source) for source in sources}
+        made_for |= {f"destinations.{name}": destination_settings(self._config, name) for name in destinations}
+        self._record.add(made, made_for)
 
     @staticmethod
     def _make_ring(name: str, size: int, readers: list[str]) -> int:
@@ -131,6 +145,27 @@ class SharedMemory:
             for reader in readers:
                 ring.add_reader(reader)
             return ring.ring_id
+
+    @staticmethod
+    def _make_file_store(name: str, stem: Path, settings: DestinationConfig, consumers: list[str]) -> int:
+        """With the readers it had, as far as they are still known."""
+        with closing(make_store(name, stem, settings.store.size, settings.partitions)) as ring:
+            there = ring.readers()
+            for consumer in there:
+                if consumer not in consumers:
+                    ring.drop_reader(consumer)
+            for consumer in consumers:
+                if consumer not in there:
+                    ring.add_reader(consumer)
+            return ring.ring_id
+
+    def _lock_stores(self, destinations: list[str]) -> None:
+        for destination in destinations:
+            settings = self._config.destinations[destination]
+            for partition, name in enumerate(self._names([], [destination])):
+                if settings.store.kind == "file" and name not in self._locks:
+                    stem = self._instance.store_stem(destination, partition, settings.store.dir)
+                    self._locks[name] = lock_store(stem)
 
     def _consumers(self, destination: str, meta: Meta) -> list[str]:
         """Those of the config, and those that have acked before: all hold the stores back."""
@@ -179,7 +214,9 @@ class SharedMemory:
     def _remove(self, names: list[str]) -> None:
         self._record.take_back(names)
         for name in names:
-            Ring.unlink(name)
+            settle_store(name)
+            if name in self._locks:
+                os.close(self._locks.pop(name))
 
     def _remove_memory_meta(self) -> None:
         memory = self._instance.meta_file("memory")

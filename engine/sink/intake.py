@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Collection
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +47,9 @@ class Intake:
     the reader's note then holds the begin record of a transaction that is open there.
     """
 
-    def __init__(self, name: str, ring: Ring, reader: Reader) -> None:
+    def __init__(self, name: str, ring: Ring, reader: Reader, numbers: Collection[int] = ()) -> None:
         self.name = name
+        self.numbers = numbers  # that this source has had, as far as they were known at the start
         self.ring = ring
         self.reader = reader
         self.heads = Heads(reader, VIEW_RECORDS)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import struct
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
 
-from engine._heads import Track, copy, copy_half
+from engine._heads import Heads, Track, copy, copy_half
 from engine.counters import SinkCounter
 from engine.errors import ConfigError
 from engine.position import Identity
 from engine.record import FRAGMENT_BYTES, HEAD_BYTES, Kind, pack_record, unpack_head
-from engine.ring import FULL, NOTE_BYTES, Ring
+from engine.ring import FULL, Ring
+from engine.sink.checkpointer import Checkpointer
 from engine.sink.intake import Intake
-from engine.sink.merge import Round
+from engine.sink.merge import Piece, Round
 from engine.sink.route import Selection
-
-# The store's note: for each source ring its id, the source sequence that the store has come to, the fragments it holds of
-# the record there, and flags. Another ring id means that the source ring was made anew: nothing of it is in the store.
-_ENTRY = struct.Struct("<QQII")
-_OPEN, _INSIDE = 1, 2
-MOST_SOURCES = NOTE_BYTES // _ENTRY.size
+from engine.store_note import ENTRY, MOST_SOURCES, NOWHERE_YET, Progress, place_of, unpack_note
 
 HEARTBEAT_NS = 1_000_000_000  # a store hears of a source's progress at most so often when none of its records go there
 FRAGMENT_RECORD_BYTES = HEAD_BYTES + 21 + FRAGMENT_BYTES
@@ -43,11 +39,15 @@ class Lane:
     def __init__(self, partition: int, ring: Ring) -> None:
         self.partition = partition
         self.ring = ring
+        self.checkpointer: Checkpointer | None = None  # of a store in a file
         self.tracks: list[Track] = []
         self.wanted_bytes = 0  # what the record that found no room needs
         self._shares: list[Share] = []
         self._run = 0
         self._put_sequence: list[int] = []  # per source: of the last record put
+        self._place: list[bytes] = []  # per source, as in Progress
+        self._parts: list[int] = []
+        self._known: dict[int, bytes] = {}  # sources whose ring is new: up to where the store has them already
         self._told: list[bytes] = []  # per source: identity up to which the store's reader knows it
         self._heartbeat_ns: list[int] = []
 
@@ -59,15 +59,22 @@ class Lane:
         """
         if len(intakes) > MOST_SOURCES:
             raise ConfigError("too many sources for one destination", sources=len(intakes), most=MOST_SOURCES)
-        note = self.ring.note() or b""
-        known = {entry[0]: entry[1:] for entry in _ENTRY.iter_unpack(note)}
-        for intake in intakes:
-            done, fragments, flags = known.get(intake.ring.ring_id, (0, 0, 0))
-            if done < intake.sequence:  # what came after it was not for this store
-                fragments = 0
-            self.tracks.append(Track(max(done, intake.sequence), fragments, bool(flags & _OPEN), bool(flags & _INSIDE)))
+        noted = unpack_note(self.ring.note())
+        rings = {progress.ring_id: progress for progress in noted}
+        names = {name: intake for intake in intakes for name in intake.numbers}
+        sources = {names[p.source]: p for p in sorted(noted, key=lambda p: p.source) if p.source in names}
+        for number, intake in enumerate(intakes):
+            now = rings.get(intake.ring.ring_id)
+            if now is None and intake in sources:  # its ring was made anew: only identities count
+                now = sources[intake]._replace(done=0, fragments=0, inside=False)
+                self._known[number] = now.place
+            now = now or Progress(0, 0)
+            fragments = now.fragments if now.done >= intake.sequence else 0  # what came after it was not for this store
+            self.tracks.append(Track(max(now.done, intake.sequence), fragments, now.open, now.inside))
+            self._place.append(now.place)
+            self._parts.append(now.parts)
+            self._told.append(now.place[2:] if now.place != NOWHERE_YET else b"")
         self._put_sequence = [track.done for track in self.tracks]
-        self._told = [b""] * len(intakes)
         self._heartbeat_ns = [now_ns] * len(intakes)
 
     def begin_round(self, now: Round, numbers: list[int], selections: list[Selection]) -> None:
@@ -76,6 +83,8 @@ class Lane:
         for i, (piece, number, selection) in enumerate(zip(now.pieces, numbers, selections, strict=True)):
             track = self.tracks[number]
             skipped = track.done > piece.intake.sequence_of(piece.start)
+            if number in self._known:
+                self._leave_out_known(piece, number, selection)
             indices = selection.indices[:0] if skipped else selection.indices
             track.select(indices)
             ends = np.array([end for which, end in now.runs if which == i])
@@ -83,6 +92,32 @@ class Lane:
             self._shares.append(Share(selection, untils, skipped))
             if not skipped:
                 self.ring.add(SinkCounter.RECORDS_FILTERED, piece.end - piece.start - len(indices))
+
+    def _leave_out_known(self, piece: Piece, number: int, selection: Selection) -> None:
+        """The source's ring is a new one, and begins with what the store has already: by identity, which only grows."""
+        heads, track = piece.intake.heads, self.tracks[number]
+
+        def place(index: int) -> bytes:
+            return place_of(heads.head(index))
+
+        first = bisect_right(range(piece.start, piece.end), self._known[number], key=place) + piece.start
+        while self._parts[number] and first < piece.end:
+            if int(heads.kind[first]) != Kind.FRAGMENT:
+                track.fragments = self._parts[number]  # the change is whole in this ring
+                break
+            if heads.fragment_place(first)[0] >= self._parts[number]:
+                break
+            first += 1
+        if first < piece.end:
+            del self._known[number]
+        left_out = int(np.searchsorted(selection.indices, first))
+        kept = selection.indices[left_out:]
+        begins = [index for index in selection.indices[:left_out].tolist() if heads.kind[index] == Kind.BEGIN][-1:]
+        if begins and not track.open and len(kept) and _start_of(heads, begins[0]) == _start_of(heads, int(kept[0])):
+            kept = np.concatenate((begins, kept))  # none of the transaction was for this store up to now
+            left_out -= 1
+        selection.halves = [half._replace(at=half.at - left_out) for half in selection.halves if half.at >= left_out]
+        selection.indices = kept
 
     def fill(self, now: Round, numbers: list[int]) -> bool:
         """Claim what there is room for; whether all of the round is in."""
@@ -127,24 +162,45 @@ class Lane:
             dones = [track.done for track in self.tracks]
             for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
                 if not share.skipped:
-                    heads = piece.intake.heads
-                    at = self.tracks[number].next_sequence(heads)
-                    dones[number] = piece.intake.sequence_of(piece.end) if at is None else at
-            self.ring.set_note(
-                b"".join(
-                    _ENTRY.pack(intake.ring.ring_id, done, track.fragments, track.open * _OPEN | track.inside * _INSIDE)
-                    for intake, done, track in zip(intakes, dones, self.tracks, strict=True)
-                )
-            )
+                    track, heads = self.tracks[number], piece.intake.heads
+                    at = int(share.selection.indices[track.at]) if track.at < track.selected else piece.end
+                    dones[number] = piece.intake.sequence_of(at)
+                    self._move_place(number, piece, at)
+            self._note(intakes, dones)
             self.ring.publish()
         return claimed
+
+    def _note(self, intakes: list[Intake], dones: list[int]) -> None:
+        note = [
+            ENTRY.pack(
+                intake.ring.ring_id, done, track.fragments, track.open | track.inside << 1, track.fragments or parts, place
+            )
+            for intake, done, track, parts, place in zip(intakes, dones, self.tracks, self._parts, self._place, strict=True)
+        ]
+        self.ring.set_note(b"".join(note))
+
+    def _move_place(self, number: int, piece: Piece, end: int) -> None:
+        """The records of the piece before `end` are in the store, or not for it."""
+        heads, parts = piece.intake.heads, 0
+        for index in range(end - 1, piece.start - 1, -1):
+            if heads.kind[index] == Kind.FRAGMENT:
+                fragment, count = heads.fragment_place(index)
+                if fragment < count - 1:
+                    parts = parts or fragment + 1
+                    continue
+            self._place[number] = max(self._place[number], place_of(heads.head(index)))
+            self._parts[number] = parts
+            return
+        self._parts[number] = parts or self._parts[number]
 
     def finish_round(self, now: Round, numbers: list[int]) -> None:
         """All stores have the round; call before the intakes forget it."""
         for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
             if not share.skipped:
                 self.tracks[number].done = piece.intake.sequence_of(piece.end)
-                if len(share.selection.indices):
+                if not len(share.selection.indices):
+                    self._move_place(number, piece, piece.end)
+                else:
                     self._put_sequence[number] = piece.intake.sequence_of(int(share.selection.indices[-1]))
         self._shares = []
 
@@ -162,8 +218,15 @@ class Lane:
             head = unpack_head(intake.boundary)
             identity = Identity(head.file, head.start, head.event, head.row)
             record = pack_record(Kind.HEARTBEAT, source=head.source, identity=identity, time_us=head.time_us)
-            if self.ring.try_put(record) == FULL:
+            if self.ring.try_claim(record) == FULL:
                 continue
+            self._note(intakes, [track.done for track in self.tracks])
+            self.ring.publish()
             self._told[number], self._heartbeat_ns[number] = place, now_ns
             told += 1
         return told
+
+
+def _start_of(heads: Heads, index: int) -> bytes:
+    """File and offset of a record's transaction."""
+    return place_of(heads.head(index))[:16]

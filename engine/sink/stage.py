@@ -14,10 +14,12 @@ from collections.abc import Callable
 
 from engine.config import Config, DestinationConfig
 from engine.counters import SinkCounter
+from engine.errors import StoreError
 from engine.instance import Instance
 from engine.meta.open import open_meta
 from engine.record import Kind
 from engine.ring import Reader, Ring, wait_any
+from engine.sink.checkpointer import Checkpointer
 from engine.sink.filter import NOWHERE, TableTargets
 from engine.sink.intake import Intake
 from engine.sink.lane import Lane
@@ -42,6 +44,7 @@ def build(config: Config, destination: str, sink: int, instance: Instance) -> Si
         },
         reader=instance.sink_reader(destination, sink),
         packed_schema=meta.packed_schema,
+        numbers={number: history.source for number, history in meta.histories().items()},
         on_close=meta.close,
     )
 
@@ -51,7 +54,7 @@ class SinkStage:
 
     source_rings: source → name of its ring; store_rings: partition → name of its store, for the partitions of this sink;
     reader: name of this sink's reader in each source ring; packed_schema: table key → schema, for keys whose schema record
-    came before this sink.
+    came before this sink; numbers: source numbers given out up to now → source; checkpointer: for each store in a file.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class SinkStage:
         store_rings: dict[int, str],
         reader: str,
         packed_schema: Callable[[int], bytes | None],
+        numbers: dict[int, str],
+        checkpointer: Callable[[Ring, float], Checkpointer] = Checkpointer,
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.role_name = role_name
@@ -70,6 +75,10 @@ class SinkStage:
         self._source_rings = source_rings
         self._store_rings = store_rings
         self._reader_name = reader
+        self._numbers_of = numbers
+        self._make_checkpointer = checkpointer
+        self._checkpointers: list[Checkpointer] = []
+        self.trouble: StoreError | None = None  # a store can't be written for the moment: nothing is put until it can
         self._on_close = on_close
         self._rings: list[Ring] = []
         self._intakes: list[Intake] = []
@@ -86,13 +95,17 @@ class SinkStage:
             ring = self._attach(name)
             reader = ring.reader(self._reader_name)
             reader.open()
-            self._intakes.append(Intake(source, ring, reader))
+            numbers = [number for number, name in self._numbers_of.items() if name == source]
+            self._intakes.append(Intake(source, ring, reader, numbers))
         for partition, name in self._store_rings.items():
             ring = self._attach(name)
             ring.open_writer()
             lane = Lane(partition, ring)
             lane.restart(self._intakes, time.monotonic_ns())
             self._lanes.append(lane)
+            if ring.data_path:
+                lane.checkpointer = self._make_checkpointer(ring, self._settings.store.sync_s)
+                self._checkpointers.append(lane.checkpointer)
         for number, intake in enumerate(self._intakes):
             intake.cuts = sorted({lane.tracks[number].done for lane in self._lanes})
             inside = [i for i, lane in enumerate(self._lanes) if lane.tracks[number].inside]
@@ -109,6 +122,8 @@ class SinkStage:
             intake.reader.beat(now_ns)
         for lane in self._lanes:
             lane.ring.beat(now_ns)
+        if self._checkpointers and not self._store_is_sound():
+            return 0
         if self._round is None:
             heartbeats = sum(lane.send_heartbeats(self._intakes, now_ns) for lane in self._lanes)
             self._round = self._merge.next_round(now_ns)
@@ -116,6 +131,14 @@ class SinkStage:
                 return heartbeats
             self._plan(self._round)
         return self._copy(self._round)
+
+    def _store_is_sound(self) -> bool:
+        """Whether all file stores can be written; raises what can't mend itself."""
+        self.trouble = None
+        for checkpointer in self._checkpointers:
+            self.trouble = self.trouble or checkpointer.trouble
+            checkpointer.check()
+        return self.trouble is None
 
     def _plan(self, now: Round) -> None:
         """Decide what of a round goes into which store."""
@@ -150,6 +173,9 @@ class SinkStage:
                     lane.ring.add(SinkCounter.STORE_FULL, 1)
             work += lane.publish(now, self._numbers, self._intakes)
         self._full = full
+        for lane in self._lanes:
+            if lane.checkpointer is not None:
+                lane.checkpointer.nudge(hungry=lane is full)
         if full is not None:
             return work
         for lane in self._lanes:
@@ -160,6 +186,9 @@ class SinkStage:
         return work + sum(piece.end - piece.start for piece in now.pieces)
 
     def idle(self, timeout_ns: int) -> None:
+        if self.trouble is not None:
+            time.sleep(timeout_ns / 1e9)
+            return
         if self._full is not None:
             self._full.ring.wait_writable(self._full.wanted_bytes, timeout_ns)
             return
@@ -172,6 +201,8 @@ class SinkStage:
             time.sleep(timeout_ns / 1e9)
 
     def on_close(self) -> None:
+        for checkpointer in self._checkpointers:
+            checkpointer.close()
         for intake in self._intakes:
             if intake.reader.reading:
                 intake.reader.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Protocol
 
 from engine.config import Config, SourceConfig
@@ -25,6 +26,7 @@ from engine.source.retries import Retries
 from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
 from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
+from engine.store_note import store_positions
 from engine.table_filter import TableFilter
 
 log = logging.getLogger("engine.source")
@@ -135,12 +137,24 @@ class SourceStage:
 
     def _acked_by_all(self, meta: Meta, number: int) -> Identity | None:
         """What every consumer of every partition fed by this source has acked, where one has acked nothing that is where this
-        history was first read from: one that was moved may be before that. None: neither is known."""
+        history was first read from: one that was moved may be before that. None: neither is known.
+
+        A store in a file counts by what it holds instead: its consumers get the rest from there.
+        """
         first = meta.first_position(number)
         acked = {place: at for place, at in meta.acked().items() if place.source == number}
         least: list[Identity] = []
         for name in self._destinations:
             destination = self._config.destinations[name]
+            if destination.store.kind == "file":
+                for partition in range(destination.partitions):
+                    with closing(Ring.attach(self._instance.store_ring(name, partition))) as store:
+                        held = store_positions(store)
+                    if number >= max(held, default=0):  # otherwise it is past this history
+                        if (at := held.get(number) or first) is None:
+                            return None
+                        least.append(at)
+                continue
             consumers = {*destination.consumers, *(p.consumer for p in acked if p.destination == name)}
             for consumer in consumers:
                 for partition in range(destination.partitions):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import msgpack
 
 from engine.config import DestinationConfig
+from engine.file_store import Checkpoints, make_store
 from engine.position import Identity
 from engine.record import FRAGMENT_BYTES, HEAD_BYTES, KEY_CHANGED, SPLIT, Kind, pack_record, unpack_head
 from engine.ring import FULL, Ring, iter_records
@@ -160,6 +164,25 @@ class Origin:
         return self.record(Kind.COMMIT, after=[f"0-1-{self.start}", self.start])
 
 
+class SteppedCheckpoints:
+    """In place of the sink's thread: a checkpoint after every publish."""
+
+    trouble = None
+
+    def __init__(self, ring: Ring, interval_s: float) -> None:
+        self._checkpoints = Checkpoints(ring)
+
+    def check(self) -> None:
+        """Nothing ever fails here."""
+
+    def nudge(self, *, hungry: bool) -> None:
+        if hungry or self._checkpoints.due:
+            self._checkpoints.write()
+
+    def close(self) -> None:
+        self._checkpoints.close()
+
+
 class Rig:
     """Source rings s0, s1, ..., a destination, its stores with a reader each, and sinks that can be started again."""
 
@@ -167,7 +190,8 @@ class Rig:
         self.settings = DestinationConfig.model_validate(settings)
         self.prefix = f"test-sink.{os.getpid()}.{next(_numbers)}."
         self.sources = [Ring.create(f"{self.prefix}s{i}", source_bytes) for i in range(sources)]
-        self.stores = [Ring.create(f"{self.prefix}p{i}", store_bytes) for i in range(self.settings.partitions)]
+        self.folder = Path(tempfile.mkdtemp()) if self.settings.store.kind == "file" else None
+        self.stores = [self.make_store(i, store_bytes) for i in range(self.settings.partitions)]
         for ring in self.sources:
             ring.open_writer()
             for sink in range(self.settings.sinks):
@@ -179,13 +203,30 @@ class Rig:
         self.stages: list[SinkStage] = []
         self.kept: list[list[bytes]] = [[] for _ in self.stores]
 
+    def make_store(self, partition: int, size: int) -> Ring:
+        name = f"{self.prefix}p{partition}"
+        if self.folder is None:
+            return Ring.create(name, size)
+        return make_store(name, self.folder / f"d.{partition}", size, self.settings.partitions)
+
+    def make_source_anew(self, number: int = 0) -> None:
+        """As after the death of everything: the ring is another one, and holds nothing."""
+        old = self.sources[number]
+        old.close()
+        Ring.unlink(old.name)
+        self.sources[number] = ring = Ring.create(old.name, old.capacity)
+        ring.open_writer()
+        for sink in range(self.settings.sinks):
+            ring.add_reader(f"d.{sink}")
+
     def sink(self, number: int = 0) -> SinkStage:
         """A started sink; the one before it, if any, is left as if it had been killed."""
         stage = SinkStage(
             f"sink d #{number}", self.settings, reader=f"d.{number}",
             source_rings={f"s{i}": ring.name for i, ring in enumerate(self.sources)},
             store_rings={p: self.stores[p].name for p in range(number, self.settings.partitions, self.settings.sinks)},
-            packed_schema=self.schemas.get,
+            packed_schema=self.schemas.get, numbers={i + 1: f"s{i}" for i in range(len(self.sources))},
+            checkpointer=SteppedCheckpoints,
         )  # fmt: skip
         stage.on_start()
         self.stages.append(stage)
@@ -229,6 +270,8 @@ class Rig:
         for ring in self.sources + self.stores:
             ring.close()
             Ring.unlink(ring.name)
+        if self.folder is not None:
+            shutil.rmtree(self.folder)
 
 
 def expected(records: list[bytes], schemas: dict[int, TableSchema], settings: DestinationConfig) -> list[list[Got]]:

@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine.ring import Ring
+from engine.position import ORIGIN
+from engine.record import unpack_head
 from engine.sink.intake import pack_begin, unpack_begin
 from engine.sink.lane import Lane
+from engine.sink.stage import SinkStage
+from engine.store_note import store_positions
 from tests.sink.rig import Origin, Rig, expected, make_table
 from tests.sink.test_route import destinations, make_records, streams
 
@@ -97,20 +100,67 @@ def test_fragments_that_a_dead_sink_had_not_put_yet_follow_those_it_had(make_rig
     assert rig.got() == expected(records, origin.schemas, rig.settings)[0]
 
 
-def test_a_source_ring_made_anew_is_read_from_its_start(make_rig):
+def test_what_a_store_has_already_is_left_out_when_the_source_ring_is_made_anew(make_rig):
     rig, origin = make_rig(), Origin()
     records = [origin.table(1, make_table("shop.orders")), origin.begin(), origin.insert(1, [1, 2, "x"]), origin.commit()]
+    rig.schemas = {1: make_table("shop.orders").pack()}
     rig.put(*records)
     rig.run(rig.sink())
-    name = rig.sources[0].name
-    rig.sources[0].close()
-    Ring.unlink(name)
-    rig.sources[0] = Ring.create(name, 1 << 20)
-    rig.sources[0].open_writer()
-    rig.sources[0].add_reader("d.0")
+    rig.make_source_anew()
+    records += [origin.begin(), origin.insert(1, [2, 2, "x"]), origin.commit()]
     rig.put(*records)
     rig.run(rig.sink())
-    assert rig.kept[0] == records * 2
+    assert rig.kept[0] == records
+
+
+def test_another_source_number_is_not_left_out(make_rig):
+    rig, origin = make_rig(), Origin(1)
+    rig.schemas = {1: make_table("shop.orders").pack()}
+    rig.put(origin.table(1, make_table("shop.orders")), origin.begin(), origin.insert(1, [1, 2, "x"]), origin.commit())
+    rig.run(rig.sink())
+    rig.make_source_anew()
+    later = Origin(2)
+    records = [later.table(1, make_table("shop.orders")), later.begin(), later.insert(1, [1, 2, "x"]), later.commit()]
+    rig.put(*records)
+    rig.run(rig.sink())
+    assert rig.kept[0][-4:] == records
+
+
+def put_all(rig: Rig, sink: SinkStage, records: list[bytes]) -> None:
+    for record in records:
+        rig.put(record)
+        if rig.sources[0].capacity - rig.sources[0].reader("d.0").held_bytes < 1 << 20:
+            rig.run(sink)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    stream=streams, destination=destinations,
+    deaths=st.lists(st.tuples(st.integers(0, 60), st.lists(st.booleans(), max_size=6)), min_size=1, max_size=3),
+)  # fmt: skip
+def test_a_source_ring_made_anew_at_any_moment_repeats_nothing_and_loses_nothing(stream, destination, deaths):
+    """The new ring begins where a source would resume: with the transaction that the least of the stores is in."""
+    rig, origin = Rig(source_bytes=4 << 20, store_bytes=1 << 20, **destination), Origin()
+    try:
+        records = make_records(origin, stream)
+        identities = [unpack_head(record).identity for record in records]
+        rig.schemas = {key: schema.pack() for key, schema in origin.schemas.items()}
+        sink, begun = rig.sink(), 0
+        for more, collects in deaths:
+            put_all(rig, sink, records[begun : begun + more])
+            for collect in collects:
+                sink.do_work(0)
+                if collect:
+                    rig.collect()
+            places = [store_positions(store).get(1, ORIGIN) for store in rig.stores]
+            begun = next((i for i, identity in enumerate(identities) if identity[:2] >= min(places)[:2]), len(records))
+            rig.make_source_anew()
+            sink = rig.sink()
+        put_all(rig, sink, records[begun:])
+        rig.run(sink)
+        assert [rig.got(p) for p in range(rig.settings.partitions)] == expected(records, origin.schemas, rig.settings)
+    finally:
+        rig.close()
 
 
 @pytest.mark.parametrize("gtid", [None, "0-1-5", "4294967295-4294967295-18446744073709551615", f"{'a' * 36}:{'t' * 32}:{2**63}"])
@@ -127,6 +177,7 @@ def _work(rig: Rig) -> None:
             sink.idle(1_000_000)
 
 
+@pytest.mark.parametrize("make_rig", ["memory"], indirect=True)
 def test_a_sink_killed_again_and_again_in_a_process_of_its_own_puts_everything_once(make_rig):
     rig, origin = make_rig(partitions=3, source_bytes=2 << 20), Origin()
     pick = random.Random(1)
