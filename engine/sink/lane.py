@@ -162,7 +162,7 @@ class Lane:
             dones = [track.done for track in self.tracks]
             for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
                 if not share.skipped:
-                    track, heads = self.tracks[number], piece.intake.heads
+                    track = self.tracks[number]
                     at = int(share.selection.indices[track.at]) if track.at < track.selected else piece.end
                     dones[number] = piece.intake.sequence_of(at)
                     self._move_place(number, piece, at)
