@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from engine.errors import EngineError
 from engine.instance import Instance
 from tests.kills import is_alive
 from tests.running_engine import RunningEngine
-from tests.test_supervisor import read_all
 
 BINLOG = Path(__file__).parent / "data" / "mysql-shop" / "binlog.000001"
 STORE = {"kind": "file", "size": "1MiB", "sync": "batch"}
@@ -20,7 +20,7 @@ STORE = {"kind": "file", "size": "1MiB", "sync": "batch"}
 def expected(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """What a consumer of an engine without trouble gets."""
     with RunningEngine(tmp_path_factory.mktemp("calm"), {"shop": {"files": [str(BINLOG)]}}, {"all": {}}) as calm:
-        return rest(calm)
+        return take(calm)
 
 
 @pytest.fixture
@@ -34,20 +34,21 @@ def make_engine(tmp_path: Path) -> Callable[..., RunningEngine]:
     return make
 
 
-def take(running: RunningEngine, n: int) -> list[str]:
-    """Get and ack at least n changes."""
+def take(running: RunningEngine, n: int | None = None) -> list[str]:
+    """Get and ack at least n changes; None: all there are, until none has come for a second."""
     taken: list[str] = []
-    with running.connect("all") as stream:
-        while len(taken) < n:
-            batch = stream.get(wait_ms=5000, rows=3)
-            taken += [str(change.to_json()) for change in batch]
-            batch.ack()
+    try:
+        with running.connect("all") as stream:
+            while n is None or len(taken) < n:
+                batch = stream.get(wait_ms=1000 if taken else 20_000, rows=None if n is None else 3)
+                if batch is None:
+                    break
+                taken += [str(change.to_json()) for change in batch]
+                batch.ack()
+    except EngineError as error:
+        raise AssertionError(f"{error}; the engine's log:\n{running.log}") from error
+    assert taken
     return taken
-
-
-def rest(running: RunningEngine) -> list[str]:
-    with running.connect("all") as stream:
-        return [str(change) for change in read_all(stream)]
 
 
 def kill_everything(running: RunningEngine) -> None:
@@ -68,7 +69,7 @@ def test_after_an_ordered_stop_every_partition_goes_on_where_it_was(make_engine,
         got = take(running, 5)
         assert running.stop() == 0
         running.start()
-        got += rest(running)
+        got += take(running)
         assert sorted(got) == sorted(expected)
 
 
@@ -80,7 +81,7 @@ def test_after_the_loss_of_all_memory_nothing_acked_comes_again_and_nothing_is_m
             lose_memory(running)
             running.start()
             got += take(running, 5)
-        got += rest(running)
+        got += take(running)
         assert got == expected
 
 
@@ -94,7 +95,7 @@ def test_after_a_kill_of_everything_the_store_goes_on_where_it_was(make_engine, 
         kill_everything(running)
         (running.folder / "data" / "rings.json").unlink()  # another source ring, the same store
         running.start()
-        got += rest(running)
+        got += take(running)
         assert got == expected
 
 
@@ -113,4 +114,4 @@ def test_a_store_that_can_not_be_trusted_ends_the_engine_with_the_file_and_what_
         for path in data.parent.iterdir():
             path.unlink()
         running.start()
-        assert rest(running)
+        assert take(running)
