@@ -22,7 +22,9 @@ from typing import NamedTuple
 
 from zlib_ng.zlib_ng import crc32
 
+from engine.config import Config
 from engine.errors import RingError, StoreError
+from engine.instance import Instance
 from engine.journal import BLOCK_BYTES, START_ANEW, Checkpoint, Disk, Identity, Journal, SystemDisk, entries_crc
 from engine.ring import MEMORY_DIRECTORY, Ring, RingState, raise_floor, restore, ring_path, state_of, sync_failed, view
 
@@ -227,6 +229,21 @@ def settle_store(name: str, directory: str = MEMORY_DIRECTORY) -> None:
             with closing(Checkpoints(ring)) as checkpoints:
                 checkpoints.write()
     Ring.unlink(name, directory=directory)
+
+
+def forget_stores(config: Config, instance: Instance, destination: str) -> None:
+    """Remove the files of a destination's stores, if they are in files: all is read from the sources again, after the acks."""
+    settings = config.destinations[destination]
+    if settings.store.kind != "file":
+        return
+    for partition in range(settings.partitions):
+        stem = instance.store_stem(destination, partition, settings.store.dir)
+        if stem.parent.is_dir():
+            lock = lock_store(stem)
+            Ring.unlink(instance.store_ring(destination, partition))
+            for file in reversed(StoreFiles.at(stem)):  # the journal first: without it there is no store
+                file.unlink(missing_ok=True)
+            os.close(lock)
 
 
 def verify(journal: Journal, files: StoreFiles) -> Checkpoint:

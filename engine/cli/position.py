@@ -192,8 +192,9 @@ def _kept(path: Path, destination: str) -> Iterator[_Kept]:
 
 @contextmanager
 def _stopped(path: Path, destination: str) -> Iterator[_Kept]:
-    """The same with the engine kept from starting, and what a killed one left in shared memory no longer counting."""
+    """The same with the engine kept from starting, and what lies in its stores no longer counting."""
     from engine.adoption import forget_rings
+    from engine.file_store import forget_stores
     from engine.instance import Instance
     from engine.lock import only_one
 
@@ -202,6 +203,7 @@ def _stopped(path: Path, destination: str) -> Iterator[_Kept]:
     with only_one(instance, "stop it first: it would go on from what it has in its stores"), _kept(path, destination) as kept:
         _check_nobody_owns(config, destination)
         yield kept
+        forget_stores(config, instance, destination)
         forget_rings(instance.rings_file)
 
 
