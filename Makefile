@@ -41,10 +41,12 @@ fuzz-decoder: build
 chaos: build
 	@$(BIN)/python -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
+# make bench [SCALE=0.5]: the suites, saved and compared with the last time; then every measurement on real servers, as tables
 bench: build
 	@$(BIN)/python -m tests.servers.install mariadb mysql || test $$? -eq 3
-	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-columns=min,median,rounds -q $(ARGS)
-	$(BIN)/python -m bench.table
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-columns=min,median,rounds -q \
+		--benchmark-autosave $(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) $(ARGS)
+	$(BIN)/python -m bench.table $(if $(SCALE),--scale $(SCALE))
 
 lint: build
 	$(BIN)/ruff check $(CODE)

@@ -1,136 +1,159 @@
-"""`make bench`: every measurement of this page in one run, on real servers, as one table.
+"""`make bench`: every measurement in one run, on real servers, as tables, and kept as JSON.
 
-    python -m bench.table [--rows N] [--transactions N] [--json FILE]
+    python -m bench.table [--scale F] [--repeat N] [--json FILE]
 
-Numbers of different machines can't be compared; ratios of one run can.
+Numbers of different machines can't be compared; ratios of one run can. `binlog-engine bench compare` sets two runs side by side,
+`python -m bench.document FILE` writes docs/performance.md from one.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from pymysqlreplication import BinLogStreamReader
-from pymysqlreplication.row_event import DeleteRowsEvent, UpdateRowsEvent, WriteRowsEvent
-from rich.console import Console
 from rich.table import Table
 
-from bench.workloads import insert_orders, insert_orders_one_by_one, make_orders_table, update_orders
-from tests.servers.database import Database
-from tests.servers.mariadb import MariaDB
+from bench import growth
+from bench.binlogs import FLAVOURS, Recording, recorded, serving
+from bench.go_peer import go_peer
+from bench.workloads import WORKLOADS
+from engine.cli.bench.machine import machine
+from engine.cli.bench.result import refuse_debug_build, show_table
+from tests.servers import install
 from tests.servers.missing import Missing
-from tests.servers.mysql import MySQL
 
-PEER_ROWS = 50_000
-PEER_TRANSACTIONS = 10_000
+START = "binlog.000001:4"
 TIMEOUT_S = 300
+KINDS = ("raw", "tuples", "changes", "arrow")
+ALL_KINDS = ("inserts", "updates", "single-row")  # the other workloads are streamed raw only
+PEERS = ("inserts", "single-row")
+ON_MYSQL = ("inserts", "updates", "single-row", "json")  # what differs there
+ON_MARIADB = tuple(name for name in WORKLOADS if name != "one-transaction")  # that one is for bench.memory
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rows", type=int, default=2_000_000, help="rows of the bulk workloads")
-    parser.add_argument("--transactions", type=int, default=300_000, help="transactions of one row")
-    parser.add_argument("--json", type=Path, help="also write the results here")
+    parser.add_argument("--scale", type=float, default=1.0, help="times the rows that each workload usually has")
+    parser.add_argument("--repeat", type=int, default=1, help="engines run for each stream; the middle one counts")
+    parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), help="these workloads")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["peers", "latency", "idle", "growth", "ring"])
+    parser.add_argument("--growth-most", type=int, default=8_000_000, help="rows to double up to")
+    parser.add_argument("--json", type=Path, help="where the results go; otherwise a file of its own in .benchmarks")
     arguments = parser.parse_args()
-    results: list[dict[str, Any]] = [measure("ring", "bench", "ring", server="-")]
-    for make in (MariaDB, MySQL):
+    refuse_debug_build()
+    begun = time.monotonic()
+    results: list[dict[str, Any]] = [] if "ring" in arguments.skip else [measure("bench", "ring")]
+    for name, workloads in (("mariadb", ON_MARIADB), ("mysql", ON_MYSQL)):
+        chosen = [workload for workload in workloads if arguments.only is None or workload in arguments.only]
         try:
-            results += measure_server(make, arguments.rows, arguments.transactions)
+            for workload in chosen:
+                rows = round(WORKLOADS[workload].rows * arguments.scale)
+                results += measure_workload(recorded(WORKLOADS[workload], name, rows), arguments.repeat, arguments.skip)
+            with FLAVOURS[name]() as server:
+                for what in ("latency", "idle"):
+                    if what not in arguments.skip:
+                        results.append(measure("bench", what, server.url("root"), flavour=name))
         except Missing as missing:
-            print(f"{make.name} is left out: {missing}", file=sys.stderr)
+            print(f"{name} is left out: {missing}", file=sys.stderr)
+    if "growth" not in arguments.skip:
+        rows = round(WORKLOADS["needle"].rows * arguments.scale)
+        results.append(
+            {"bench": "growth", "checks": growth.measure("mariadb", rows, round(arguments.growth_most * arguments.scale))}
+        )
+    path = arguments.json or Path(".benchmarks") / f"table-{time.strftime('%Y%m%dT%H%M%S')}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"bench": "table", "results": results, **machine()}, indent=1))
     show(results)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=1))
+    print(f"{time.monotonic() - begun:.0f} s; kept in {path}")
     return 0
 
 
-def measure_server(make: type[Database], rows: int, transactions: int) -> list[dict[str, Any]]:
-    """All workloads on one kind of server, each on a server of its own, so that its binlog holds nothing else."""
-    results = []
-    workloads = {
-        "inserts": (insert_orders, rows),
-        "updates": (update_orders, rows // 2),
-        "single-row tx": (insert_orders_one_by_one, transactions),
-    }
-    for workload, (fill, wanted) in workloads.items():
-        with make(max_binlog_size="1G", innodb_buffer_pool_size="512M") as server:
-            make_orders_table(server.sql, "bench")
-            if fill is update_orders:
-                insert_orders(server.sql, "bench", wanted)
-            server.sql("FLUSH BINARY LOGS")
-            start = server.position()
-            expected = fill(server.sql, "bench", wanted)
-            first = int(start.split(":")[0].rpartition(".")[2])
-            files = [str(path) for path in server.binlog_files() if int(path.suffix[1:]) >= first]
-            about = {"server": make.name, "workload": workload}
-            url = server.url()
-            results.append(measure("decode", "bench", "decode", *files, "--rows", str(expected), **about))
-            for name in ("drain", "source"):
-                results.append(measure(name, "bench", name, url, "--from", start, **about))
-            for kind in ("raw", "tuples", "changes"):
-                arguments = ("bench", "stream", url, "--from", start, "--as", kind)
-                results.append(measure(f"stream {kind}", *arguments, **about))
-            peer_rows = PEER_TRANSACTIONS if fill is insert_orders_one_by_one else PEER_ROWS
-            results.append({"bench": "mysql-replication", **about, **peer(server, start, min(peer_rows, expected))})
-            for result in results:
-                if result.get("rows") and result["bench"] != "mysql-replication" and result["workload"] == workload:
-                    assert result["rows"] <= expected, result
+def measure_workload(recording: Recording, repeat: int, skip: list[str]) -> list[dict[str, Any]]:
+    """One workload on one kind of server, its counts and its checksum checked by every measurement."""
+    about = {"flavour": recording.server, "workload": recording.workload}
+    include = WORKLOADS[recording.workload].include
+    answer = ["--rows", str(recording.wanted_rows), "--checksum", recording.checksum]
+    decoded = measure("bench", "decode", *map(str, recording.paths), *answer, "--include", include, **about)
+    results = [decoded]
+    with serving(recording) as server:
+        live = [server.url(), "--from", START]
+        results.append(measure("bench", "drain", *live, **about))
+        if recording.rows == recording.wanted_rows:  # `source` takes every table
+            results.append(measure("bench", "source", *live, *answer, **about))
+        for kind in KINDS if recording.workload in ALL_KINDS else KINDS[:1]:
+            options = ["--as", kind, "--include", include, "--repeat", str(repeat)]
+            results.append(measure("bench", "stream", *live, *answer, *options, **about))
+        if recording.workload in PEERS and "peers" not in skip:
+            results.append(measure("bench", "peers", server.url(), "--rows", str(recording.rows), *_programs(recording), **about))
+    for result in results:
+        if "rows" in result and result["bench"] != "drain":
+            result["all_rows_per_s"] = round(recording.rows / result["seconds"])  # the unwanted ones, too
     return results
 
 
-def measure(name: str, *arguments: str, **about: str) -> dict[str, Any]:
+def _programs(recording: Recording) -> list[str]:
+    """Where the peers' programs are."""
+    tool = install.mysql_home() / "bin/mysqlbinlog" if recording.server == "mysql" else Path(install.mariadb_binlog())
+    program = go_peer()
+    return ["--tool", str(tool), *(["--go-mysql", str(program)] if program else [])]
+
+
+def measure(*arguments: str, **about: str) -> dict[str, Any]:
     """One `binlog-engine` measurement in a process of its own."""
-    done = subprocess.run(
-        [sys.executable, "-m", "engine", *arguments, "--json"], capture_output=True, text=True, timeout=TIMEOUT_S
-    )
+    argv = [sys.executable, "-m", "engine", *arguments, "--json"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
     if done.returncode:
-        raise SystemExit(f"{name} failed on {about}: {done.stderr.strip()}")
-    result = {**json.loads(done.stdout.splitlines()[-1]), **about, "bench": name}
-    title = f"{about.get('server', ''):8} {about.get('workload', ''):14} {name:18}"
-    print(f"{title} {result['rows_per_s']:>12,} rows/s {result['mb_per_s']:>8,.0f} MB/s", file=sys.stderr)
+        raise SystemExit(f"{arguments[1]} failed on {about}: {done.stderr.strip()}")
+    result = {**json.loads(done.stdout.splitlines()[-1]), **about}
+    rate = f"{result['rows_per_s']:>12,} rows/s {result['mb_per_s']:>8,.0f} MB/s" if "rows_per_s" in result else ""
+    print(f"{about.get('flavour', ''):8} {about.get('workload', ''):14} {result['bench']:18} {rate}", file=sys.stderr)
     return result
 
 
-def peer(server: Database, start: str, rows: int) -> dict[str, Any]:
-    """mysql-replication on the same binlog: it reads the first `rows` rows."""
-    file, offset = start.split(":")
-    reader = BinLogStreamReader(
-        connection_settings={"host": "127.0.0.1", "port": server.port, "user": "root", "passwd": ""},
-        server_id=4_200_000_001, log_file=file, log_pos=int(offset), resume_stream=True, blocking=False,
-        only_events=[WriteRowsEvent, UpdateRowsEvent, DeleteRowsEvent], is_mariadb=server.name == "mariadb",
-    )  # fmt: skip
-    started, got = time.perf_counter(), 0
-    for event in reader:
-        got += len(event.rows)
-        if got >= rows:
-            break
-    seconds = time.perf_counter() - started
-    reader.close()
-    return {"rows": got, "bytes": 0, "seconds": seconds, "rows_per_s": round(got / seconds), "mb_per_s": 0.0}
-
-
 def show(results: list[dict[str, Any]]) -> None:
-    table = Table(title=f"{time.strftime('%Y-%m-%d')}  {platform.machine()}  {os.cpu_count()} cores  Linux {platform.release()}")
-    for column in ("server", "workload", "measurement", "rows/s", "MB/s", "of the drain", "× mysql-replication"):
-        table.add_column(column, justify="left" if column in ("server", "workload", "measurement") else "right")
+    """What a person wants to see of a run."""
+    table = Table(title="throughput", title_justify="left")
+    for column in ("server", "workload", "measurement", "rows/s", "MB/s", "of its limit", "limit"):
+        table.add_column(column, justify="right" if column in ("rows/s", "MB/s", "of its limit") else "left")
     for result in results:
-        same = [r for r in results if (r["server"], r.get("workload")) == (result["server"], result.get("workload"))]
-        drain = next((r for r in same if r["bench"] == "drain"), None)
-        slow = next((r for r in same if r["bench"] == "mysql-replication"), None)
-        table.add_row(
-            result["server"], result.get("workload", "-"), result["bench"],
-            f"{result['rows_per_s']:,}" if result["rows"] else "", f"{result['mb_per_s']:,.0f}" if result["mb_per_s"] else "",
-            f"{result['mb_per_s'] / drain['mb_per_s']:.2f}" if drain and result["mb_per_s"] and result is not drain else "",
-            f"{result['rows_per_s'] / slow['rows_per_s']:,.0f}" if slow and result["rows"] and result is not slow else "",
-        )  # fmt: skip
-    Console(width=120).print(table)
+        if "rows_per_s" in result:
+            table.add_row(
+                result.get("flavour", "-"), result.get("workload", "-"), result["bench"],
+                f"{result['rows_per_s']:,}" if result["rows"] else "", f"{result['mb_per_s']:,.0f}",
+                f"{result['of_limit']:.2f}" if "of_limit" in result else "", result.get("limit", ""),
+            )  # fmt: skip
+    show_table(table)
+    rest = Table(title="the others", title_justify="left")
+    for column in ("server", "measurement", "found"):
+        rest.add_column(column)
+    for result in results:
+        for line in others(result):
+            rest.add_row(result.get("flavour", "-"), *line)
+    show_table(rest)
+    for result in results:
+        if result["bench"] == "growth":
+            growth.show(result["checks"])
+
+
+def others(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Peers, latency and idle as (what, found)."""
+    if result["bench"] == "peers":
+        return [(f"{one['peer']}, {result['workload']}", f"{one['rows_per_s']:,} rows/s") for one in result["results"]]
+    if result["bench"] == "latency":
+        return [
+            (f"commit to consumer at {case['rate']:,} tx/s", f"median {case['from_sent_us']['p50']:,.0f} µs, "
+             f"p99 {case['from_sent_us']['p99']:,.0f} µs")
+            for case in result["cases"]
+        ]  # fmt: skip
+    if result["bench"] == "idle":
+        largest = max(result["peak_mb"].values())
+        return [("idle", f"{result['cpu_percent_in_all']:.2f} % of a core in all processes, the largest has {largest:.0f} MB")]
+    return []
 
 
 if __name__ == "__main__":

@@ -9,6 +9,8 @@ import pytest
 
 from engine.ring import PROFILE
 from tests.running_engine import command
+from tests.servers import install
+from tests.servers.missing import Missing
 
 pytestmark = pytest.mark.skipif(PROFILE != "release", reason="only a release build is recorded")
 
@@ -108,6 +110,18 @@ def test_latency_is_measured_from_each_commit_to_the_consumer(mariadb):
         assert 0 < sent["p50"] <= sent["p99"] <= sent["max"]
         assert confirmed["p50"] < sent["p50"]
     assert mariadb.sql("SHOW DATABASES LIKE 'binlog_engine_bench'") == ()
+
+
+def test_peers_read_the_same_binlog_and_their_rows_are_counted(server, rows_from):
+    try:
+        tool = install.mysql_home() / "bin/mysqlbinlog" if server.name == "mysql" else install.mariadb_binlog()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    arguments = ("--from", rows_from, "--rows", str(ROWS), "--tool", str(tool))
+    result = measured("peers", server.url(), *arguments, fields={"results"})
+    peers = [one["peer"] for one in result["results"]]
+    assert peers == ["binlog-engine, raw", "binlog-engine, changes", Path(tool).name, "mysql-replication"]
+    assert all(one["rows"] == ROWS for one in result["results"])
 
 
 def test_idle_shows_what_each_process_takes(mariadb):

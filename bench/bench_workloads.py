@@ -1,0 +1,45 @@
+"""The workloads and what is made of their results; nothing here is timed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bench import document
+from bench.binlogs import recorded, serving
+from bench.workloads import WORKLOADS
+from engine.cli.bench.binlog_end import end_of_binlog
+from engine.cli.bench.stream import Streaming, streamed
+
+
+def test_a_recording_is_made_once_and_served_again_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    needle = WORKLOADS["needle"]
+    recording = recorded(needle, "mariadb", 20_000)
+    assert (recording.rows, recording.wanted_rows) == (20_000, 1000)
+    assert recorded(needle, "mariadb", 20_000) == recording
+    how = Streaming(tables={"destination": {"include": [needle.include]}})
+    with serving(recording, repeat=2) as server:
+        run = streamed(server.url(), "binlog.000001:4", end_of_binlog(server.url()), how)
+    assert run.rows == 2000
+    assert run.more["checksum"] == f"{2 * int(recording.checksum, 16) % 2**64:016x}"
+
+
+def test_the_tables_of_the_pages_come_from_the_results(tmp_path: Path) -> None:
+    here = {"date": "2026-11-27T00:00:00Z", "cpu": "A", "cores": 2, "kernel": "6"}
+    about = {"flavour": "mariadb", "workload": "inserts", "server": "mariadb 10.11"}
+    results = [
+        {"bench": "decode", "rows": 9, "rows_per_s": 12_500_000, "mb_per_s": 800.0, "of_limit": 0.2, **about},
+        {"bench": "peers", "results": [{"peer": "mysql-replication", "rows_per_s": 25_000}], **about},
+    ]
+    file = tmp_path / "results.json"
+    file.write_text(json.dumps({"bench": "table", "results": results, **here}))
+    run = document.Run([file])
+    assert "| decode, rows/s | 8.0 M | 12.5 M |  |" in document.performance(run)
+    assert "| decode against mysql-replication | 300 × | 500 |  |" in document.performance(run)
+    assert "| mysql-replication, on the same binlog | 25 k |  |  |" in document.readme(run)
+    for page in document.PAGES:
+        text = document.replaced(page.read_text(), "the tables")
+        assert f"{document.BEGIN}\nthe tables\n{document.END}" in text
