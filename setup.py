@@ -20,7 +20,7 @@ PROFILES: dict[str, dict] = {
         "cflags": ["-O1", "-g1", "-fno-omit-frame-pointer", "-fno-strict-aliasing", "-fno-wrapv", *SANITIZERS],
         "ldflags": SANITIZERS,
         "directives": {},
-        "only": ("engine/_mapping.pyx", "engine/_ring.pyx", "engine/source/*.pyx"),
+        "only": (*(f"engine/_{name}.pyx" for name in ("mapping", "ring", "retained", "waiting")), "engine/source/*.pyx"),
     },
 }
 if PROFILE not in PROFILES:

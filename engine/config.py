@@ -183,6 +183,7 @@ class SourceConfig(_Table):
     server_id: int | None = Field(default=None, ge=1, le=2**32 - 1)  # None: one is chosen that no other replica has
     heartbeat_s: float = Field(default=1.0, gt=0)  # the server's replication heartbeat when it has nothing to send
     read_timeout_s: float = Field(default=10.0, gt=0)  # without even a heartbeat: the connection is dead
+    statements: Literal["refuse", "deliver"] = "refuse"  # a server whose binlog_format is STATEMENT
     tls: Literal["preferred", "required", "disabled"] = "preferred"
     tls_ca: Path | None = None
     receive_buffer: Size | None = None  # SO_RCVBUF of the connection; None: the kernel's own, which grows

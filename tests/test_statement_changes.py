@@ -58,3 +58,25 @@ def test_a_consumer_of_rows_only_is_not_given_statements_but_its_log_warns_of_th
         assert all(isinstance(change, Change) for change in changes)
         assert [change.key for change in changes] == [(2,)]
         assert "VALUES (1)" in caplog.text
+
+
+def test_a_server_in_statement_format_gives_all_its_changes_as_statements_load_data_too(tmp_path, make_server):
+    server = make_server(binlog_format="STATEMENT", local_infile="ON")
+    lines = tmp_path / "lines.csv"
+    lines.write_text("".join(f"{n},row {n}\n" for n in range(100)))
+    start = server.position()
+    with server.connect(local_infile=True) as connection, connection.cursor() as cursor:
+        for statement in (
+            "CREATE DATABASE s", "CREATE TABLE s.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(20))",
+            f"LOAD DATA LOCAL INFILE '{lines}' INTO TABLE s.t FIELDS TERMINATED BY ',' (id, v)",
+            "SET @name = 'named'", "INSERT INTO s.t (v) VALUES (@name)", "UPDATE s.t SET v = 'x'", "DELETE FROM s.t",
+        ):  # fmt: skip
+            cursor.execute(statement)
+    source = {"url": server.url(), "start": start, "statements": "deliver"}
+    with RunningEngine(tmp_path, {"db": source}, {"all": {}}) as running:
+        done = command("tail", "all", "--server", running.listen, "--json", "--idle-exit", "2")
+        assert running.observe()["sources"]["db"]["statements"] == 4
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+
+    assert {event["op"] for event in events} == {"ddl", "statement"}
+    assert [event["sql"].split()[0] for event in events if event["op"] == "statement"] == ["LOAD", "INSERT", "UPDATE", "DELETE"]

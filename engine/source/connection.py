@@ -91,7 +91,7 @@ class Connection:
             ServerSetupError: login refused, or a setting that the engine can't do with; says what mends it.
         """
         facts = self.login()
-        for finding in setting_findings(facts):
+        for finding in setting_findings(facts, statements=self.config.statements):
             if finding.level == "error":
                 self.close()
                 raise ServerSetupError(

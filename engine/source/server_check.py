@@ -45,7 +45,7 @@ def check_server(config: SourceConfig, name: str) -> list[Finding]:
             Finding("ok", "login", facts.account),
             Finding("ok", "version", f"{'MariaDB' if facts.is_mariadb else 'MySQL'} {facts.version_text}"),
             _tls(connection, facts),
-            *setting_findings(facts),
+            *setting_findings(facts, statements=connection.config.statements),
             *_grants(connection, facts),
             *_replica(connection, facts),
             *_own_server_id(connection, facts),

@@ -25,11 +25,14 @@ class Finding:
     remedy: str = ""
 
 
-def setting_findings(facts: ServerFacts) -> list[Finding]:
-    """Every rule about settings, in the order in which they are worth mending."""
+def setting_findings(facts: ServerFacts, *, statements: str = "refuse") -> list[Finding]:
+    """Every rule about settings, in the order in which they are worth mending.
+
+    statements: what the source's config says of a server that logs changes as statements, "refuse" or "deliver".
+    """
     if not facts.log_bin:
         return [_log_bin(facts)]  # the others say nothing about a server without a binlog
-    return [rule(facts) for rule in _RULES]
+    return [*(rule(facts) for rule in _RULES), _format(facts, delivered=statements == "deliver")]
 
 
 def _set(facts: ServerFacts, name: str, value: str) -> str:
@@ -69,17 +72,18 @@ def _server_id(facts: ServerFacts) -> Finding:
     return Finding("error", "server_id", "0: a server without a number refuses replicas", _set(facts, "server_id", "1"))
 
 
-def _format(facts: ServerFacts) -> Finding:
-    """Statements are delivered as statements; a server that logs nothing else has no changes to give."""
+def _format(facts: ServerFacts, *, delivered: bool) -> Finding:
+    """A server that logs nothing but statements has no changes to give: it is refused unless the config wants the statements."""
     if facts.binlog_format == "ROW":
         return Finding("ok", "binlog_format", "ROW")
     mixed = facts.binlog_format == "MIXED"
-    delivered = "some changes are logged, and so delivered, as statements" if mixed else "changes are logged as statements"
+    how = "some changes are" if mixed else "changes are"
+    what = f"{how} logged, and so delivered, as statements" if mixed or delivered else f"{how} logged as statements"
+    remedy = f"{_set(facts, 'binlog_format', 'ROW')} (sessions that are open keep the old value until they reconnect)"
+    if not mixed and not delivered:
+        remedy += '; or let the source give the statements themselves: statements = "deliver"'
     return Finding(
-        "warning" if mixed else "error",
-        "binlog_format",
-        f"{facts.binlog_format}: {delivered}, not as rows",
-        f"{_set(facts, 'binlog_format', 'ROW')} (sessions that are open keep the old value until they reconnect)",
+        "warning" if mixed or delivered else "error", "binlog_format", f"{facts.binlog_format}: {what}, not as rows", remedy
     )
 
 
@@ -161,7 +165,6 @@ _RULES: list[Callable[[ServerFacts], Finding]] = [
     _log_bin,
     _binlog_engine,
     _server_id,
-    _format,
     _row_image,
     _row_metadata,
     _compression,

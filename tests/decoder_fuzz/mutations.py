@@ -44,8 +44,7 @@ class Mutator:
             for j, event in enumerate(unit.events):
                 self._places.setdefault(event[4], []).append((i, j))
         self._kinds = sorted(self._places)
-        weights = [min(len(self._places[kind]), 200) + 10 for kind in self._kinds]
-        self._weights = [weight * (3 if kind in _HEAVY else 1) for kind, weight in zip(self._kinds, weights, strict=True)]
+        self._weights = [10 + min(len(self._places[kind]), 600 if kind in _HEAVY else 40) for kind in self._kinds]
 
     def case(self, number: int) -> Case:
         rng = random.Random(self._seed << 32 | number)

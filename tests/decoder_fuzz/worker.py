@@ -168,7 +168,14 @@ def run(folder: Path, seed: int, first: int, last: int) -> Counter[str]:
     return counts
 
 
+def strangers() -> list[str]:
+    """Extensions of ours that do not come from the sanitize build, by their files."""
+    ours = {name: getattr(module, "__file__", "") for name, module in sys.modules.items() if name.startswith("engine.")}
+    return [str(file) for file in ours.values() if file and file.endswith(".so") and "sanitize" not in Path(file).parts]
+
+
 if __name__ == "__main__":
+    assert not strangers(), f"not sanitized: {strangers()}; setup.py's profile `sanitize` must list them"
     signal.signal(signal.SIGALRM, signal.SIG_DFL)  # a loop in native code hears no Python handler
     os.nice(5)
     done = run(Path(sys.argv[1]), *map(int, sys.argv[2:5]))

@@ -14,6 +14,7 @@ class MySQL(Database):
 
     name = "mysql"
     _template: ClassVar[Path | None] = None
+    initial_options: ClassVar[tuple[str, ...]] = ()  # what a data dir is made with, for a subclass (with a _template of its own)
     defaults: ClassVar[dict[str, Any]] = {
         "log_bin": "binlog",
         "server_id": 1,
@@ -36,6 +37,7 @@ class MySQL(Database):
             "--skip-log-bin",
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-redo-log-capacity=8M",
+            *cls.initial_options,
         ])  # fmt: skip
         # Copies that share an auto.cnf would share one server_uuid, and so their GTIDs.
         (data_dir / "auto.cnf").unlink(missing_ok=True)

@@ -19,6 +19,7 @@ from engine.position import parse_start
 from engine.source.connection import Connection
 from engine.source.dump_command import NON_BLOCK, DumpPosition, dump_gtid_packet
 from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE
+from engine.source.server_check import check_server
 from engine.source.server_errors import dump_error, login_error
 from tests.servers.database import Database
 from tests.servers.mariadb import MariaDB
@@ -328,6 +329,18 @@ def test_a_binlog_that_is_off_is_refused(make_server: Callable[..., Database]) -
     message = refusal(ServerSetupError, Connection(config(server), "test").connect)
     assert "log_bin is OFF" in message
     assert "my.cnf" in message
+
+
+def test_a_server_that_logs_statements_is_read_if_the_config_wants_them(server: Database) -> None:
+    server.sql("SET GLOBAL binlog_format='STATEMENT'")
+    try:
+        with Connection(config(server, statements="deliver"), "test") as connection:
+            connection.connect()
+        (finding,) = [one for one in check_server(config(server, statements="deliver"), "test") if one.what == "binlog_format"]
+    finally:
+        server.sql("SET GLOBAL binlog_format='ROW'")
+    assert finding.level == "warning"
+    assert "delivered, as statements" in finding.found
 
 
 @pytest.mark.parametrize(
