@@ -17,9 +17,7 @@ from engine.errors import ServerSetupError
 from engine.record import CHANGES, Kind
 from tests.servers.database import Database
 from tests.source.decoding import AFTER, BEFORE, KIND, TABLE
-from tests.source.test_source_stage import Engine, live, make_engine
-
-__all__ = ["make_engine"]
+from tests.source.stepped_engine import Engine, live
 
 SCHEMA = "stage_history"
 
