@@ -15,6 +15,7 @@ from engine.source.history.catalog import Name, Unknown
 from engine.source.history.definition import TableDefinition
 from engine.source.history.draft import Session
 from engine.source.history.history import Moment, SchemaHistory
+from engine.source.old_times import check_old_times
 from engine.source.statements import Kind, classify, parse_query
 from engine.source.table_map import TableMap, has_full_metadata, parse_table_map, table_schema
 from engine.source.versioning import with_implicit_period, with_key_of_current_rows
@@ -93,12 +94,14 @@ class TableVersions:
         names = [column.name for column in schema.columns]
         if not (isinstance(known, TableDefinition) and [column.name for column in known.columns] == names):
             known = self._history.ask_once(name, moment)
-            if known is None:
-                return with_implicit_period(schema)
-            if [column.name for column in known.columns] != names:
+            if known is not None and [column.name for column in known.columns] != names:
                 self._history.refuse(name)
+                known = None
+            if known is None:
+                check_old_times(table_map, None)
                 return with_implicit_period(schema)
             self._history.believe(name, known, moment)
+        check_old_times(table_map, known)
         return with_known_types(schema, known)
 
     def _schema_by_history(self, name: Name, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
@@ -108,6 +111,8 @@ class TableVersions:
         if isinstance(known, Unknown):
             why, sql = known
         elif known is not None:
+            if mariadb:
+                check_old_times(table_map, known)
             try:
                 return agreed_schema(self._source, table_map, known, mariadb=mariadb)
             except Disagreement as disagreement:
