@@ -11,6 +11,7 @@ from tests.decoder_fuzz.__main__ import fuzz
 from tests.decoder_fuzz.corpus import units
 from tests.decoder_fuzz.mutations import Mutator
 
+pytestmark = pytest.mark.timeout(400)  # a build on a busy machine; `make test` has made it before
 EVENTS = 8000
 SEED = 20261127
 # One byte behind the event that stands in the decoder's input, and the same event when it is looked at as it should be.
