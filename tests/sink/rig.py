@@ -145,6 +145,11 @@ class Origin:
             key_hash=key_hash(schema, before, schema.primary_key),
         )  # fmt: skip
 
+    def history(self, key: int, *, before: list[Any] | None = None, after: list[Any] | None = None) -> bytes:
+        schema, row = self.schemas[key], before or after or []
+        hashed = key_hash(schema, row, schema.primary_key)
+        return self.record(Kind.HISTORY, table=key, before=before, after=after, key_hash=hashed)
+
     def ddl(self, *tables: str) -> bytes:
         self.move_on()
         return self.record(Kind.DDL, after=["db", "ALTER", None, [table.split(".") for table in tables]])

@@ -21,7 +21,9 @@ TABLES = {
 }
 
 rows = st.tuples(st.integers(0, 30), st.integers(0, 5), st.integers(0, 3), st.integers(0, 2))
-changes = st.tuples(st.sampled_from(["insert", "update", "delete", "large"]), st.sampled_from([1, 2, 3, 4]), rows, rows)
+changes = st.tuples(
+    st.sampled_from(["insert", "update", "delete", "large", "kept", "gone"]), st.sampled_from([1, 2, 3, 4]), rows, rows
+)
 transactions = st.lists(changes, max_size=6)
 streams = st.lists(
     st.one_of(transactions, st.sampled_from(["ddl shop.orders", "ddl audit.log", "ddl", "heartbeat"])), max_size=25
@@ -52,6 +54,8 @@ def make_records(origin: Origin, stream: list) -> list[bytes]:
                 before, after = list(old[:width]), list(new[:width])
                 if op == "large":  # in one of its columns that is in no key
                     records.append(origin.insert(key, [*before, "x" * 300_000]))
+                elif op in ("kept", "gone"):  # versions of a row, of the past
+                    records.append(origin.history(key, **{"after" if op == "kept" else "before": before}))
                 elif op == "update":
                     records.append(origin.update(key, before, after))
                 else:
