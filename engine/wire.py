@@ -282,6 +282,8 @@ class Hello(Message):
     partitions: list[int] | None = _key(_MAYBE_PARTITIONS, None)
     takeover: bool = _key(_BOOL, True)
     token: str | None = _key(_TOKEN, None)
+    wait: bool = _key(_BOOL, False)
+    start: str | None = _key(_nil_or(_TEXT), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +337,14 @@ class Bye(Message):
 
 
 # What the server sends.
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting(Message):
+    """Another session of this consumer is open. place: how many there are before this one; with none, `welcome` comes."""
+
+    type = "waiting"
+    place: int = _key(_U31)
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +448,7 @@ class Error(Message):
 
 ClientMessage = Hello | Get | Credit | Ack | Rollback | Status | Bye | Heartbeat
 ServerMessage = (
-    Welcome | Schemas | BatchHead | Empty | Acked | RolledBack | Sources | Heartbeat | StatusAnswer | Error
+    Waiting | Welcome | Schemas | BatchHead | Empty | Acked | RolledBack | Sources | Heartbeat | StatusAnswer | Error
 )  # fmt: skip
 
 PROTOCOL_FAULT: Final = "protocol"
@@ -447,6 +457,8 @@ UNKNOWN_DESTINATION: Final = "unknown_destination"
 UNKNOWN_PARTITION: Final = "unknown_partition"
 CONSUMER_BUSY: Final = "consumer_busy"
 TAKEN_OVER: Final = "taken_over"
+UNKNOWN_START: Final = "unknown_start"
+EXPIRED: Final = "expired"
 UNKNOWN_BATCH: Final = "unknown_batch"
 NOT_ACTIVE: Final = "not_active"
 MOVED: Final = "moved"
@@ -468,7 +480,7 @@ def _keys_of(kind: type[Message]) -> list[tuple[str, _Check, bool]]:
 _CLIENT: Final = {kind.type: (kind, _keys_of(kind)) for kind in (Hello, Get, Credit, Ack, Rollback, Status, Bye, Heartbeat)}
 _SERVER: Final = {
     kind.type: (kind, _keys_of(kind))
-    for kind in (Welcome, Schemas, BatchHead, Empty, Acked, RolledBack, Sources, Heartbeat, StatusAnswer, Error)
+    for kind in (Waiting, Welcome, Schemas, BatchHead, Empty, Acked, RolledBack, Sources, Heartbeat, StatusAnswer, Error)
 }
 
 

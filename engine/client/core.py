@@ -37,7 +37,8 @@ class ClientCore(Generic[BatchType]):
 
     Args:
         batch_type: what to make of a batch frame; called as Batch is.
-        partitions: None: all. takeover: end an older session of this consumer.
+        partitions: None: all. takeover: end an older session of this consumer. standby: wait until there is none.
+        start: where to begin, instead of at what is unacked.
         batch_rows, batch_bytes: lower the destination's limits.
         prefetch: batches that the server may send ahead while streaming; 0: each is asked for when it is wanted.
         ddl, transactions, history: iterating a batch yields Ddl; Begin and Commit; History.
@@ -54,15 +55,17 @@ class ClientCore(Generic[BatchType]):
         *,
         partitions: Iterable[int] | None = None,
         takeover: bool = True,
+        standby: bool = False,
         batch_rows: int | None = None,
         batch_bytes: int | None = None,
         prefetch: int = 2,
         ddl: bool = False,
         transactions: bool = False,
         history: bool = False,
+        start: str | None = None,
     ) -> None:
         numbers = None if partitions is None else list(partitions)
-        hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover)
+        hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover, wait=standby, start=start)
         self._limits = {"rows": batch_rows, "bytes": batch_bytes}
         self._prefetch = prefetch
         try:
@@ -264,7 +267,7 @@ class ClientCore(Generic[BatchType]):
     # Answers.
 
     def _handle(self, message: wire.ServerMessage, records: memoryview) -> None:
-        if self.welcome is None and not isinstance(message, wire.Welcome | wire.Error):
+        if self.welcome is None and not isinstance(message, wire.Welcome | wire.Waiting | wire.Heartbeat | wire.Error):
             raise ProtocolError(f"{message.type} before welcome", remedy="is this a binlog-engine server?")
         match message:
             case wire.BatchHead():
@@ -289,7 +292,7 @@ class ClientCore(Generic[BatchType]):
                 self._statuses.append(message)
             case wire.Error():
                 self._handle_error(message)
-            case wire.Heartbeat():
+            case wire.Heartbeat() | wire.Waiting():
                 pass
 
     def _know(self, sources: dict[int, dict[str, str]]) -> None:

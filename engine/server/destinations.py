@@ -11,7 +11,7 @@ from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
-from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, Hello
+from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
 
 if TYPE_CHECKING:
     from engine.server.acks import AckKeeper
@@ -74,6 +74,7 @@ class Destination:
         self.grant = grant
         self.stores: list[Store] = []
         self._claims: dict[tuple[str, int], Session] = {}
+        self._line: list[tuple[Session, Hello]] = []  # who stands by until the sessions before them are over
         try:
             for partition in range(settings.partitions):
                 self.stores.append(Store(partition, Ring.attach(instance.store_ring(name, partition))))
@@ -90,6 +91,9 @@ class Destination:
             store.ring.close()
         if self.grant is not None:
             self.grant.close()
+
+    def is_new(self, consumer: str) -> bool:
+        return any(consumer not in store.ring.readers() for store in self.stores)
 
     def add_consumer(self, consumer: str) -> None:
         """A consumer that isn't there yet starts at the oldest record held, in all partitions.
@@ -108,20 +112,44 @@ class Destination:
                 store.ring.drop_reader(consumer)
             raise
 
+    def stand_by(self, session: Session, hello: Hello) -> int:
+        """Wait for the partitions that a hello asks for; how many sessions are before this one. 0: they are free."""
+        before = {*self._holders(hello), *(other for other, wanted in self._line if _overlap(wanted, hello))}
+        if before:
+            self._line.append((session, hello))
+        return len(before)
+
+    def call_next(self) -> None:
+        """A session is over: those who waited for it, and now for nobody, open theirs, in the order in which they came."""
+        for session, hello in list(self._line):
+            ahead = self._line[: self._line.index((session, hello))]
+            if not self._holders(hello) and not any(_overlap(wanted, hello) for _, wanted in ahead):
+                self._line.remove((session, hello))
+                session.proceed(self, hello)
+
+    def _holders(self, hello: Hello) -> set[Session]:
+        partitions = hello.partitions if hello.partitions is not None else range(len(self.stores))
+        claims = ((hello.consumer, partition) for partition in partitions)
+        return {self._claims[claim] for claim in claims if claim in self._claims}
+
     def claim(self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper) -> list[Lane]:
         """The partitions that a session asks for, from their last acks on; ends an older session that has them.
 
         Raises:
             SessionRefused: unknown partition, consumer busy, or too many consumers.
         """
+        if hello.start is not None and not (hello.start == "oldest" and self.is_new(hello.consumer)):
+            raise SessionRefused(
+                UNKNOWN_START, "this consumer can't begin there", destination=self.name, consumer=hello.consumer,
+                start=repr(hello.start[:100]), remedy='a new consumer takes "oldest"; binlog-engine position set moves others',
+            )  # fmt: skip
         partitions = sorted(hello.partitions if hello.partitions is not None else range(len(self.stores)))
         if partitions[-1] >= len(self.stores):
             raise SessionRefused(
                 UNKNOWN_PARTITION, "no such partition", destination=self.name, partition=partitions[-1],
                 remedy=f"this destination has the partitions 0 to {len(self.stores) - 1}",
             )  # fmt: skip
-        wanted = [(hello.consumer, partition) for partition in partitions]
-        older = {self._claims[claim] for claim in wanted if claim in self._claims}
+        older = self._holders(hello)
         if older and not hello.takeover:
             raise SessionRefused(
                 CONSUMER_BUSY, "another session of this consumer is open", destination=self.name, consumer=hello.consumer,
@@ -155,8 +183,16 @@ class Destination:
         return lanes
 
     def release(self, session: Session, lanes: list[Lane]) -> None:
-        """The session is over; what it hasn't acked is rolled back. Its acks have been flushed."""
+        """The session is over; what it hasn't acked is rolled back. Its acks have been flushed. Then `call_next`."""
+        self._line = [(other, hello) for other, hello in self._line if other is not session]
         for lane in lanes:
             lane.store.waiting.pop(session, None)
             lane.cursor.close()
         self._claims = {claim: other for claim, other in self._claims.items() if other is not session}
+
+
+def _overlap(one: Hello, other: Hello) -> bool:
+    """They ask for a partition of the same consumer."""
+    if one.consumer != other.consumer:
+        return False
+    return one.partitions is None or other.partitions is None or bool({*one.partitions} & {*other.partitions})

@@ -1,6 +1,6 @@
 """One consumer's connection: its messages in, its batches and answers out. Callbacks of the event loop, never blocking.
 
-greeting ──hello──▶ open ──bye, fault, takeover──▶ leaving ──all sent, or time is up──▶ closed
+greeting ──hello──▶ [waiting ──▶] open ──bye, fault, takeover──▶ leaving ──all sent, or time is up──▶ closed
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import logging
 import socket
 from collections import deque
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from engine.server.schemas import Catalogue
 from engine.server.tls import TlsSocket
 from engine.store import StoreBatch
 from engine.wire import (
+    EXPIRED,
     IDLE,
     INTERNAL,
     NOT_ACTIVE,
@@ -54,6 +56,7 @@ from engine.wire import (
     Sources,
     Status,
     StatusAnswer,
+    Waiting,
     Welcome,
     parse_client_message,
 )
@@ -66,6 +69,7 @@ PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for 
 MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
 MESSAGES_PER_TURN = 100  # then other sessions have their turn
 BATCHES_PER_TURN = 8
+_LISTENING = ("greeting", "waiting", "open")  # states in which what comes in counts
 FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
 
 
@@ -165,14 +169,14 @@ class Session:
 
     def _work_through(self) -> None:
         """Handle the messages received; when there are very many, the others' turn comes in between."""
-        if self.state not in ("greeting", "open"):
+        if self.state not in _LISTENING:
             return
         handled = 0
         try:
             for payload in islice(self._frames.frames(), MESSAGES_PER_TURN):
                 handled += 1
                 self._handle(parse_client_message(payload))
-                if self.state not in ("greeting", "open"):
+                if self.state not in _LISTENING:
                     break
         except ProtocolError as error:
             self.fail(PROTOCOL_FAULT, str(error))
@@ -190,7 +194,7 @@ class Session:
         self._hub.work += handled
         if handled:
             self._begun = self._received
-        if self.state in ("greeting", "open"):
+        if self.state in _LISTENING:
             self._read(handled < MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS)
             if handled == MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS:
                 self._hub.loop.call_soon(self._work_through)
@@ -201,6 +205,8 @@ class Session:
             self._on_hello(message)
         elif self.state == "greeting":
             raise ProtocolError("the first message must be hello", type=message.type)
+        elif self.state == "waiting" and not isinstance(message, Bye | Heartbeat):
+            raise ProtocolError("nothing but bye may come before welcome", type=message.type)
         elif isinstance(message, Ack):
             self._on_ack(message)
         elif isinstance(message, Credit):
@@ -237,13 +243,47 @@ class Session:
                 UNKNOWN_DESTINATION, "no such destination", destination=repr(hello.destination[:100]),
                 remedy=f"this server has {', '.join(sorted({*self._hub.destinations, *self._hub.elsewhere}))}",
             )  # fmt: skip
-        self._lanes = deque(destination.claim(self, hello, self._hub.acks))
-        self._destination, self._consumer, self.state = destination, hello.consumer, "open"
+        self._destination, self._consumer = destination, hello.consumer
         log.info("%s: open%s", self, f", by the token {token}" if token else "")
+        if hello.wait and (place := destination.stand_by(self, hello)):
+            self.state = "waiting"
+            self._send(Waiting(place))
+            return
+        self.proceed(destination, hello)
+
+    def proceed(self, destination: Destination, hello: Hello) -> None:
+        """Open the session, at once or when its turn has come."""
+        try:
+            comes_back = destination.is_new(hello.consumer) and self._comes_back(destination, hello)
+            lanes = destination.claim(self, hello, self._hub.acks)
+        except SessionRefused as error:
+            self.fail(error.code, str(error), error.elsewhere)
+            return
+        if comes_back:
+            self._hub.meta.keep_presence(destination.name, {hello.consumer: None})
+        self._lanes, self.state = deque(lanes), "open"
         sources = self._hub.catalogue.sources(destination.sources)
         self._known_sources = set(sources)
         partitions = [lane.store.partition for lane in self._lanes]
         self._send(Welcome(PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources))
+
+    def _comes_back(self, destination: Destination, hello: Hello) -> bool:
+        """It had been dropped, since it was away for too long, and begins anew.
+
+        Raises:
+            SessionRefused: it doesn't say that it knows.
+        """
+        seen = self._hub.meta.presence(destination.name).get(hello.consumer)
+        if seen is None or not seen.expired_at:
+            return False
+        if hello.start is None:
+            since = datetime.fromtimestamp(seen.expired_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            raise SessionRefused(
+                EXPIRED, "this consumer was away for too long and was dropped: changes are lost to it",
+                destination=destination.name, consumer=hello.consumer, dropped_at=since, away_s=round(seen.away_s),
+                remedy='build its copy anew, then say hello with start "oldest"; consumer_expiry says how long it may be away',
+            )  # fmt: skip
+        return True
 
     def _on_ack(self, message: Ack) -> None:
         again = True
@@ -450,6 +490,9 @@ class Session:
             self.fail(PROTOCOL_FAULT, f"the rest of a frame did not come within {limits.session_timeout_s:g} s")
         elif limits.idle_timeout_s and now - self._received > limits.idle_timeout_s:
             self.fail(IDLE, f"the peer said nothing for {limits.idle_timeout_s:g} s, not even to heartbeats")
+        elif self.state == "waiting":
+            if not self._outbox and now - self._outbox.progress > HEARTBEAT_S:
+                self._send(Heartbeat())
         elif self.state == "open":
             for lane in self._lanes:
                 lane.cursor.reader.beat(int(now * 1e9))
@@ -459,7 +502,7 @@ class Session:
 
     def fail(self, code: str, message: str, address: str | None = None) -> None:
         """Tell the peer why, and where to go if that is known; and end the session."""
-        if self.state in ("greeting", "open"):
+        if self.state in _LISTENING:
             log.info("%s: %s: %s", self, code, message)
             self._leave(Error(code, message, fatal=True, address=address).pack())
 
@@ -508,6 +551,7 @@ class Session:
             self._hub.acks.flush()
             self._outbox.let_go()
             destination.release(self, list(self._lanes))
+            self._hub.loop.call_soon(destination.call_next)  # not before whoever ends us has what it wants
             self._lanes.clear()
             self._gets.clear()
             self._credit = 0
