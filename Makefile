@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CODE    := engine tests bench demo examples setup.py
 
-.PHONY: build run test fuzz fuzz-decoder chaos bench lint clean
+.PHONY: build run test fuzz fuzz-decoder chaos bounds kills bench lint clean
 
 build: $(VENV)/.built
 
@@ -40,6 +40,16 @@ fuzz-decoder: build
 # make chaos [SECONDS=60] [FAULTS=200] [SEED=1]: real servers and a whole engine under random faults: so many, and for so long
 chaos: build
 	@$(BIN)/python -m tests.chaos.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+# make bounds: a row of 100 MB and a transaction of 5 million rows through rings of 1 MiB, on both servers; some minutes
+bounds: build
+	@$(BIN)/python -m tests.servers.install mariadb mysql
+	BOUNDS_BLOB_BYTES=100000000 BOUNDS_ROWS=5000000 $(BIN)/python -m pytest -s tests/test_bounds.py --timeout 900
+
+# make kills [KILLS=100] [SEED=1]: every kind of process killed so often under load
+kills: build
+	@$(BIN)/python -m tests.servers.install mariadb
+	KILLS=$(or $(KILLS),100) $(if $(SEED),KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s tests/test_kills.py
 
 # make bench [SCALE=0.5]: the suites, saved and compared with the last time; then every measurement on real servers, as tables
 bench: build

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from engine.process import EXIT_REFUSED
+from engine.process import EXIT_REFUSED, resource_remedy
 
 log = logging.getLogger("engine.supervisor")
 
@@ -91,17 +91,25 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def start(self, config_json: str, active: list[str]) -> None:
-        """Start the process. config_json: of the engine.config.Config that it gets; active: destinations that run now."""
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "engine.process", self.role, self.name, str(self.number), str(os.getpid())],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
-        )  # fmt: skip
+    def start(self, config_json: str, active: list[str]) -> bool:
+        """Start the process. config_json: of the engine.config.Config that it gets; active: destinations that run now.
+
+        False: the system has no process for us now; it is tried again after a pause.
+        """
         self._started = time.monotonic()
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "engine.process", self.role, self.name, str(self.number), str(os.getpid())],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
+            )  # fmt: skip
+        except OSError as error:
+            self._try_again(Trouble("no_resources", f"no process can be started: {error.strerror} — {resource_remedy(error)}"))
+            return False
         self._write(f'{{"config": {config_json}, "active": {json.dumps(active)}, "place": {self.place}}}\n')
         os.set_blocking(self.reports.fileno(), False)
         self._become("starting", Trouble(self.reason, self.error))
+        return True
 
     def tell(self, **command: object) -> None:
         """One line more on its standard input; nothing happens if it doesn't run."""
@@ -159,7 +167,11 @@ class Child:
         if code == EXIT_REFUSED:
             self._become("failed", trouble)
             log.error("%s: %s", self.title, trouble.error)
-            return
+        else:
+            self._try_again(trouble)
+
+    def _try_again(self, trouble: Trouble) -> None:
+        """After a pause, unless that has happened too often."""
         pause_s = self._policy.pause_s(time.monotonic() - self._started)
         if pause_s is None:
             words = f"gave up after {QUICK_DEATHS} quick deaths; the last: {trouble.error}"

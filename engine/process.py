@@ -9,6 +9,7 @@ standard error    the log
 from __future__ import annotations
 
 import ctypes
+import errno
 import importlib
 import json
 import logging
@@ -31,6 +32,18 @@ EXIT_RETRY = 75  # an error that may go away by itself
 EXIT_REFUSED = 78  # an error that somebody has to mend first
 
 _PR_SET_PDEATHSIG = 1
+_RESOURCES = {
+    errno.EMFILE: "raise the limit of open files (ulimit -n, LimitNOFILE)",
+    errno.ENFILE: "raise fs.file-max",
+    errno.ENOMEM: "give the machine or the container more memory",
+    errno.ENOSPC: "make room on the disk, or in /dev/shm (docker: --shm-size)",
+    errno.EAGAIN: "raise the limit of processes (ulimit -u, TasksMax)",
+}
+
+
+def resource_remedy(error: OSError) -> str:
+    """What to do when the system refuses something that it gives as long as it has it."""
+    return _RESOURCES.get(error.errno or 0, "see what the system says of it")
 
 
 def configure_logging() -> None:
@@ -148,11 +161,21 @@ def main(argv: list[str]) -> int:
         if isinstance(error, (InternalError, RingError)):
             return EXIT_BUG
         return EXIT_RETRY if error.retryable else EXIT_REFUSED
+    except OSError as error:
+        if error.errno not in _RESOURCES:
+            return _bug(role, error)
+        words = f"the system has nothing left: {error} — {resource_remedy(error)}"
+        _report(state="failed", reason="no_resources", error=words, retryable=True)
+        return EXIT_RETRY
     except Exception as error:
-        logging.getLogger(f"engine.{role}").critical("%s", traceback.format_exc())
-        _report(state="failed", reason="bug", error=f"bug: {type(error).__name__}: {error}", retryable=True)
-        return EXIT_BUG
+        return _bug(role, error)
     return EXIT_STOPPED
+
+
+def _bug(role: str, error: Exception) -> int:
+    logging.getLogger(f"engine.{role}").critical("%s", traceback.format_exc())
+    _report(state="failed", reason="bug", error=f"bug: {type(error).__name__}: {error}", retryable=True)
+    return EXIT_BUG
 
 
 if __name__ == "__main__":

@@ -205,8 +205,8 @@ class Supervisor:
     # -- children --------------------------------------------------------------------------------------------------
 
     def _start(self, child: Child) -> None:
-        child.start(self._config_for(child), self.running)
-        self._selector.register(child.reports, selectors.EVENT_READ, child)
+        if child.start(self._config_for(child), self.running):
+            self._selector.register(child.reports, selectors.EVENT_READ, child)
         self._changed = True
 
     def _config_for(self, child: Child) -> str:
@@ -289,8 +289,11 @@ class Supervisor:
             "children": [child.to_json() for child in self.children],
         }
         draft = self.instance.state_file.with_suffix(".new")
-        draft.write_text(json.dumps(state, indent=1))
-        draft.replace(self.instance.state_file)
+        try:
+            draft.write_text(json.dumps(state, indent=1))
+            draft.replace(self.instance.state_file)
+        except OSError as error:  # a full disk is no reason to stop those who don't write to it
+            log.error("`status` is behind, the state file can't be written: %s", error)
 
 
 def run_engine(config: Config) -> int:

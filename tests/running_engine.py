@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import engine
-from engine.config import load_config
+from engine.config import Config, load_config
 from engine.observe import observe
 from tests.servers.process import free_port
 
@@ -89,8 +89,12 @@ class RunningEngine:
     def connect(self, destination: str, consumer: str = "default", **options: Any) -> Any:
         return engine.connect(self.listen, destination=destination, consumer=consumer, **options)
 
+    @property
+    def loaded(self) -> Config:
+        return load_config(self.config_path)
+
     def observe(self) -> dict[str, Any]:
-        return observe(load_config(self.config_path))
+        return observe(self.loaded)
 
     def stage(self, title: str) -> dict[str, Any]:
         """The stage `source shop`, `sink orders` or `server` as `status` shows it."""
