@@ -44,7 +44,7 @@ def hidden_columns(table_map: TableMap, definition: TableDefinition | None, *, m
     for column in reversed(table_map.columns):
         told = column.name is not None
         matches = _ROW_HASH.fullmatch(column.name or "") if told else definition and (
-            len(definition.columns) < len(table_map.columns) - hidden and hidden < len(definition.keys)
+            len(definition.columns) < len(table_map.columns) - hidden and hidden < sum(key.unique for key in definition.keys)
         )  # fmt: skip
         if column.type != Type.LONGLONG or not column.nullable or column.unsigned is False or not matches:
             break

@@ -1,7 +1,7 @@
 """ALTER TABLE, clause by clause, in the order in which the servers carry the clauses out.
 
-They go over the old columns first: those that are dropped, renamed or redefined where they stand; then they put in what is
-added or moved, clause by clause, so AFTER names columns as they are called afterwards (mysql_prepare_alter_table).
+They go over the old columns first, which are dropped, renamed or redefined where they stand; then they put in what is added
+or moved, clause by clause, so AFTER names columns as they are called afterwards (mysql_prepare_alter_table).
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from sqlglot import exp
 
+from engine.source.charsets import max_character_bytes
 from engine.source.history.columns import Context, ParsedColumn, read_column
 from engine.source.history.definition import (
     CHARSET_TYPES,
@@ -24,6 +25,8 @@ from engine.source.history.definition import (
 )
 from engine.source.history.draft import Draft, Session
 from engine.source.history.elements import TableMaker, charset_option, told_name, with_versioning
+
+_TEXTS = {"tinytext": 0xFF, "text": 0xFFFF, "mediumtext": 0xFFFFFF, "longtext": 0xFFFFFFFF}  # most bytes
 
 
 def alter_table(tree: exp.Alter, session: Session, draft: Draft) -> None:
@@ -161,12 +164,7 @@ class _Alteration:
             raise NotUnderstood("a column would be there twice")
         if self.convert_to:
             touched = {id(parsed.column) for parsed in [*self.redefined.values(), *(p for _, p in self.placed)]}
-            columns = [
-                replace(column, charset=self.convert_to)
-                if column.type in CHARSET_TYPES and column.charset != "binary" and id(column) not in touched
-                else column
-                for column in columns
-            ]
+            columns = [converted(column, self.convert_to, longer=id(column) not in touched) for column in columns]
         keys = self._keys(columns)
         table = TableDefinition(tuple(columns), tuple(keys), self.charset)
         if self.versioning:
@@ -176,21 +174,23 @@ class _Alteration:
         return table.settled()
 
     def _columns(self) -> list[ColumnDefinition]:
-        moved = {old for old, _ in self.placed if old}
         columns: list[ColumnDefinition] = []
+        redefined = self.redefined | {old: parsed for old, parsed in self.placed if old}
         for column in self.table.columns:
             old = column.name.lower()
-            if old in self.dropped or old in moved:
+            if old in self.dropped:
                 continue
-            if old in self.redefined:
-                columns.append(self.redefined[old].column)
+            if old in redefined:
+                columns.append(redefined[old].column)
                 continue
             if old in self.renamed:
                 column = replace(column, name=self.renamed[old])
             if old in self.visible:
                 column = replace(column, visible=self.visible[old])
             columns.append(column)
-        for _, parsed in self.placed:
+        for old, parsed in self.placed:
+            if old:  # a column that moves stands in its old place until it is its turn
+                columns = [column for column in columns if column is not parsed.column]
             at = len(columns)
             while not (parsed.first or parsed.after) and at and columns[at - 1].system and not columns[at - 1].visible:
                 at -= 1  # what nobody sees stays last
@@ -212,7 +212,7 @@ class _Alteration:
                 (self.renamed.get(name.lower(), name), prefix) for name, prefix in key.columns if name.lower() not in self.dropped
             )
             if parts:
-                keys.append(Key(self.renamed_keys.get(key.name.lower(), key.name), parts))
+                keys.append(replace(key, name=self.renamed_keys.get(key.name.lower(), key.name), columns=parts))
         maker = TableMaker(Context(self.charset, self.session.mariadb), columns, keys)
         for clause in self.key_clauses:
             if isinstance(clause, ParsedColumn):
@@ -220,6 +220,17 @@ class _Alteration:
             else:
                 maker.key(clause)
         return keys
+
+
+def converted(column: ColumnDefinition, charset: str, *, longer: bool) -> ColumnDefinition:
+    """A column after CONVERT TO; longer: a TEXT becomes one that holds as many characters, as the servers see to it."""
+    if column.type not in CHARSET_TYPES or column.charset == "binary":
+        return column
+    kind = column.type
+    if longer and kind in _TEXTS and column.charset:
+        needed = _TEXTS[kind] // max_character_bytes(column.charset) * max_character_bytes(charset)
+        kind = next((text for text, most in _TEXTS.items() if most >= max(needed, _TEXTS[kind])), "longtext")
+    return replace(column, type=kind, charset=charset)
 
 
 def _other_tables(tree: exp.Expr, model: TableDefinition | None, session: Session, draft: Draft) -> None:

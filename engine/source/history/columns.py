@@ -12,13 +12,15 @@ from engine.source.history.definition import CHARSET_TYPES, ColumnDefinition, ch
 
 REAL_AS_FLOAT = 1
 ORACLE = 1 << 9
+MAXDB = 1 << 12
 
 _AS_BYTES = {"char": "binary", "varchar": "varbinary", "tinytext": "tinyblob", "text": "blob", "mediumtext": "mediumblob",
              "longtext": "longblob"}  # fmt: skip
 _ONE_BY_DEFAULT = {"char", "binary", "bit"}
 _SIZED = {"char", "varchar", "binary", "varbinary", "bit", "decimal", "time", "datetime", "timestamp", "vector"}
+_TIMES = {"time", "datetime", "timestamp"}
 _UTF8 = "utf8mb3"
-_IN_ORACLE = {"date": "datetime", "blob": "longblob"}  # MariaDB's sql_mode=ORACLE
+_IN_MODE = {"oracle": {"date": "datetime", "blob": "longblob"}, "maxdb": {"timestamp": "datetime"}}  # MariaDB's sql_modes
 
 
 class Context(NamedTuple):
@@ -85,10 +87,9 @@ def _type(tree: exp.DataType, context: Context) -> _Draft:
         draft.type, draft.charset = "longtext", "utf8mb4"
     elif "." in bare:
         prefix, draft.type = bare.split(".")
-        if prefix == "oracle_schema":
-            draft.type = _IN_ORACLE.get(draft.type, draft.type)
-    elif context.mariadb and context.sql_mode & ORACLE:
-        draft.type = _IN_ORACLE.get(bare, bare)
+        draft.type = _IN_MODE.get(prefix.removesuffix("_schema"), {}).get(draft.type, draft.type)
+    elif context.mariadb and context.sql_mode & (ORACLE | MAXDB):
+        draft.type = _IN_MODE["oracle" if context.sql_mode & ORACLE else "maxdb"].get(bare, bare)
     if draft.type == "number":
         draft.type = "decimal" if draft.size or not context.sql_mode & ORACLE else "double"
     return draft
@@ -134,7 +135,7 @@ def _finished(name: str, draft: _Draft, context: Context) -> ColumnDefinition:
         kind, size = _sized(kind, size, charset), ()
     elif kind == "vector" and not size:
         size = (2048,)
-    elif kind not in _SIZED:
+    elif kind not in _SIZED or (kind in _TIMES and size == (0,)):
         size = ()
     column = ColumnDefinition(name, kind, size, draft.unsigned, charset, (), draft.nullable, draft.visible, draft.system)
     return replace(column, labels=tuple(_label(label, charset) for label in draft.labels)) if draft.labels else column
@@ -143,9 +144,7 @@ def _finished(name: str, draft: _Draft, context: Context) -> ColumnDefinition:
 def _label(tree: exp.Expr, charset: str | None) -> str:
     """Trailing spaces are no part of a label, but in byte strings."""
     text = tree.name
-    if isinstance(tree, exp.Introducer):
-        text = decode_text(known_charset(tree.name), _bytes(tree.expression))
-    elif not isinstance(tree, exp.Literal):
+    if not isinstance(tree, exp.Literal):
         text = decode_text(charset or "utf8mb4", _bytes(tree))
     return text if charset == "binary" else text.rstrip(" ")
 

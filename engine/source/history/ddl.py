@@ -32,9 +32,10 @@ def _apply(tree: exp.Expr, session: Session, draft: Draft) -> None:
         case exp.Create(), "TABLE":
             _create_table(tree, session, draft)
         case exp.Create(), "INDEX":
-            if tree.args["unique"]:
-                key = Key(tree.this.name, key_parts(tree.this.args["params"].args["columns"]))
-                _change_keys(tree.this.args["table"], session, draft, added=key)
+            index = tree.this
+            key = Key(index.name, key_parts(index.args["params"].args["columns"]), tree.args["unique"])
+            how = {"exists": tree.args["exists"], "replaces": tree.args["replace"]}
+            _change_keys(index.args["table"], session, draft, added=key, **how)
         case exp.Create(), "DATABASE":
             _create_database(tree, session, draft)
         case exp.Alter(), "TABLE":
@@ -76,12 +77,21 @@ def _create_database(tree: exp.Create, session: Session, draft: Draft) -> None:
         draft.set_charset(schema, charset)
 
 
-def _change_keys(table: exp.Expr, session: Session, draft: Draft, *, added: Key | None = None, dropped: str = "") -> None:
-    """Of indexes only unique ones matter, since one may stand in for a primary key."""
+def _change_keys(
+    table: exp.Expr, session: Session, draft: Draft, *, added: Key | None = None, dropped: str = "", exists: bool = False,
+    replaces: bool = False,
+) -> None:  # fmt: skip
+    """CREATE and DROP INDEX; a unique one may stand in for a primary key."""
     name = told_name(table, session.schema)
     known = draft.find(name)
-    if isinstance(known, TableDefinition):
-        draft.change(name, replace(known, keys=(*known.keys, added)).settled() if added else without_key(known, dropped))
+    if not isinstance(known, TableDefinition):
+        return
+    rest = without_key(known, added.name if added else dropped)
+    if added is None or replaces:
+        known = rest
+    if added and not (exists and rest != known):
+        known = replace(known, keys=(*known.keys, added))
+    draft.change(name, known.settled())
 
 
 # ---- CREATE TABLE --------------------------------------------------------------------------------------------------

@@ -53,10 +53,11 @@ class ColumnDefinition:
 
 @dataclass(frozen=True)
 class Key:
-    """A primary or unique key (no other matters here): columns with the characters of their prefix, 0 for the whole one."""
+    """An index: columns with the characters of their prefix, 0 for the whole one. Others than unique ones only have names."""
 
     name: str
     columns: tuple[tuple[str, int], ...]
+    unique: bool = True
 
     @property
     def primary(self) -> bool:
@@ -71,7 +72,7 @@ PRIMARY = "PRIMARY"
 
 @dataclass(frozen=True)
 class TableDefinition:
-    """One table. keys: primary and unique ones in the order in which they were declared."""
+    """One table. keys: in the order in which they were declared."""
 
     columns: tuple[ColumnDefinition, ...]
     keys: tuple[Key, ...] = ()
@@ -95,16 +96,23 @@ class TableDefinition:
 
     def _identifies(self, key: Key) -> bool:
         columns = [(self.columns[self.position(name)], prefix) for name, prefix in key.columns]
-        return all(
+        return key.unique and all(
             not column.nullable and column.type not in BLOBS and (not prefix or column.size[:1] == (prefix,))
             for column, prefix in columns
         )
 
     def settled(self) -> TableDefinition:
-        """The same with what follows from it: no column of a primary key is NULL, no key has columns that are gone."""
+        """The same with what follows from it: no column of a primary key is NULL, no key has columns that are gone.
+
+        A prefix as long as its column is none.
+        """
         keys = []
         for key in self.keys:
-            columns = tuple((name, prefix) for name, prefix in key.columns if self.position(name) >= 0 or not name)
+            columns = tuple(
+                (name, prefix if (prefix,) != self.columns[self.position(name)].size[:1] else 0)
+                for name, prefix in key.columns
+                if self.position(name) >= 0 or not name
+            )
             if columns and all(name for name, _ in columns):
                 keys.append(replace(key, columns=columns))
         primary = {self.position(name) for key in keys if key.primary for name, _ in key.columns}
@@ -114,7 +122,7 @@ class TableDefinition:
     def to_map(self) -> dict[str, Any]:
         return {
             "columns": [column.to_map() for column in self.columns],
-            "keys": [[key.name, [list(part) for part in key.columns]] for key in self.keys],
+            "keys": [[key.name, [list(part) for part in key.columns], *([] if key.unique else [False])] for key in self.keys],
             "charset": self.charset,
         }
 
@@ -126,7 +134,7 @@ class TableDefinition:
             KeyError, TypeError, ValueError: it isn't what to_map makes.
         """
         columns = tuple(ColumnDefinition.from_map(column) for column in entry["columns"])
-        keys = tuple(Key(name, tuple((part[0], part[1]) for part in parts)) for name, parts in entry.get("keys", ()))
+        keys = tuple(Key(name, tuple((p[0], p[1]) for p in parts), *rest) for name, parts, *rest in entry.get("keys", ()))
         return cls(columns, keys, entry.get("charset")).settled()
 
 

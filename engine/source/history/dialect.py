@@ -7,7 +7,9 @@ put together here (`PRIMARY KEY` is two): comments may stand between them, and w
 from __future__ import annotations
 
 import re
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, lru_cache
 from itertools import islice
 from typing import Any
 
@@ -77,46 +79,47 @@ def parse(text: str, sql_mode: int = 0, *, mariadb: bool = False) -> list[exp.Ex
         NotUnderstood: it is of no known form, or too long to be looked at.
     """
     _check_size(text)
-    parser, found = _begin(text, sql_mode, mariadb)
-    while found and found[-1].token_type == TokenType.SEMICOLON:
-        found.pop()
-    first = next((token for token in found if token.token_type != TokenType.SEMICOLON), None)
-    if first is None or first.token_type not in Grammar.STATEMENT_PARSERS:
-        return []
-    return [tree for tree in _run(parser.parse, found, text) if tree is not None]
+    with _machines(sql_mode) as (tokenizer, parser):
+        found = _readable(tokenizer.tokenize(text), tokenizer, mariadb)
+        while found and found[-1].token_type == TokenType.SEMICOLON:
+            found.pop()
+        first = next((token for token in found if token.token_type != TokenType.SEMICOLON), None)
+        if first is None or first.token_type not in Grammar.STATEMENT_PARSERS:
+            return []
+        return [tree for tree in parser.parse(found, text) if tree is not None]
 
 
-@cache
+@lru_cache(maxsize=1000)
 def column(text: str, *, mariadb: bool) -> exp.ColumnDef:
     """A type with its attributes, as information_schema shows it: `enum('a','b')`.
 
     Raises:
         NotUnderstood: no server has such a type.
     """
-    parser, found = _begin(text, 0, mariadb)
-    (tree,) = _run(parser.parse_into, exp.ColumnDef, found, text)
-    return tree
+    with _machines(0) as (tokenizer, parser):
+        (tree,) = parser.parse_into(exp.ColumnDef, _readable(tokenizer.tokenize(text), tokenizer, mariadb), text)
+        return tree
 
 
-def _begin(text: str, sql_mode: int, mariadb: bool) -> tuple[Any, list[Token]]:
-    tokenizer, parser = _machines(sql_mode & (ANSI_QUOTES | NO_BACKSLASH_ESCAPES))
-    return parser, _readable(_run(tokenizer.tokenize, text), tokenizer, mariadb)
-
-
-@cache
-def _machines(sql_mode: int) -> tuple[Any, Any]:
-    dialect = _DIALECTS[sql_mode]()
-    return dialect.tokenizer(), dialect.parser()
-
-
-def _run(method: Any, *arguments: Any) -> Any:
-    """Whatever sqlglot has against a statement means that it isn't followed."""
+@contextmanager
+def _machines(sql_mode: int) -> Iterator[tuple[Any, Any]]:
+    """The tokenizer and the parser; whatever they have against a statement means that it isn't followed."""
+    tokenizer, parser = _made(sql_mode & (ANSI_QUOTES | NO_BACKSLASH_ESCAPES))
     try:
-        return method(*arguments)
+        yield tokenizer, parser
     except ParseError as error:
         raise NotUnderstood(str(error.errors[0]["description"]) if error.errors else str(error)) from error
     except (SqlglotError, RecursionError) as error:
         raise NotUnderstood(str(error)) from error
+    finally:
+        tokenizer.tokenize("")  # they would keep the tokens of the last statement
+        parser.reset()
+
+
+@cache
+def _made(sql_mode: int) -> tuple[Any, Any]:
+    dialect = _DIALECTS[sql_mode]()
+    return dialect.tokenizer(), dialect.parser()
 
 
 def _check_size(text: str) -> None:

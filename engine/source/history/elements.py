@@ -47,6 +47,7 @@ class TableMaker:
         self.context = context
         self.columns = columns if columns is not None else []
         self.keys = keys if keys is not None else []
+        self.periods: dict[str, tuple[str, str]] = {}
 
     def element(self, tree: exp.Expr) -> None:
         """A ColumnDef, put at the end, or a key."""
@@ -65,12 +66,33 @@ class TableMaker:
             self.keys.append(Key(self._free_name(name), ((name, 0),)))
 
     def key(self, tree: exp.Expr) -> None:
-        """PrimaryKey or UniqueColumnConstraint; the others say nothing of interest."""
-        if isinstance(tree, exp.PrimaryKey):
-            self.keys.append(Key(PRIMARY, key_parts(tree.expressions)))
-        elif isinstance(tree, exp.UniqueColumnConstraint):
-            parts = key_parts(tree.this.expressions)
-            self.keys.append(Key(tree.this.name or self._free_name(parts[0][0] or "functional_index"), parts))
+        """PrimaryKey, UniqueColumnConstraint, IndexColumnConstraint or a PERIOD; the others say nothing of interest."""
+        if isinstance(tree, exp.PeriodForSystemTimeConstraint):
+            self._period(tree)
+        elif isinstance(tree, exp.PrimaryKey | exp.UniqueColumnConstraint | exp.IndexColumnConstraint):
+            parts = self._parts(tree.this.expressions)
+            name = PRIMARY if isinstance(tree, exp.PrimaryKey) else tree.this.name
+            if tree.args.get("exists") and any(same(key.name, name or parts[0][0]) for key in self.keys):
+                return
+            unique = not isinstance(tree, exp.IndexColumnConstraint)
+            self.keys.append(Key(name or self._free_name(parts[0][0] or "functional_index"), parts, unique))
+
+    def _period(self, tree: exp.Expr) -> None:
+        """MariaDB's PERIOD FOR p (a, b): neither of its columns is ever NULL."""
+        begin, end = (part.name for part in tree.expression.expressions)
+        self.periods[tree.name.lower()] = (begin, end)
+        for i, column in enumerate(self.columns):
+            if same(column.name, begin) or same(column.name, end):
+                self.columns[i] = replace(column, nullable=False)
+
+    def _parts(self, parts: list[exp.Expr]) -> tuple[tuple[str, int], ...]:
+        """The same as key_parts, with the columns of a period WITHOUT OVERLAPS in its place."""
+        if parts and isinstance(parts[-1], exp.PeriodForSystemTimeConstraint):
+            if parts[-1].name.lower() not in self.periods:
+                raise NotUnderstood(f"the period {parts[-1].name} is not known")
+            begin, end = self.periods[parts[-1].name.lower()]
+            return (*key_parts(parts[:-1]), (end, 0), (begin, 0))
+        return key_parts(parts)
 
     def _free_name(self, column: str) -> str:
         """What the servers call a key that has no name: its first column, then with _2, _3 ..."""

@@ -17,6 +17,10 @@ from sqlglot.tokens import TokenType
 END_OF_ELEMENT = (TokenType.COMMA, TokenType.R_PAREN)
 KEY_WORDS = {"CONSTRAINT", "PRIMARY", "UNIQUE", "INDEX", "KEY", "FULLTEXT", "SPATIAL", "FOREIGN", "CHECK"}
 CONSTRAINT_KINDS = {"PRIMARY", "UNIQUE", "FOREIGN", "CHECK", "REFERENCES"}
+INDEXES = {
+    "PRIMARY": exp.PrimaryKey, "UNIQUE": exp.UniqueColumnConstraint,
+    **dict.fromkeys(("INDEX", "KEY", "FULLTEXT", "SPATIAL", "VECTOR"), exp.IndexColumnConstraint),
+}  # fmt: skip
 QUERIES = {"SELECT", "WITH", "VALUES", "TABLE"}
 KINDS = {"TABLE": "TABLE", "TABLES": "TABLE", "DATABASE": "DATABASE", "SCHEMA": "DATABASE", "INDEX": "INDEX"}
 DATABASE_OPTIONS = {"DEFAULT", "CHARACTER", "CHARSET", "CHAR", "COLLATE", "ENCRYPTION", "READ", "COMMENT"}
@@ -96,13 +100,13 @@ class Grammar(MySQLParser):
 
     def _parse_create(self) -> Any:
         replaces = self._match_text_seq("OR", "REPLACE")
-        words = self._words("ONLINE", "OFFLINE", "UNIQUE")
+        words = self._words("ONLINE", "OFFLINE", "UNIQUE", "FULLTEXT", "SPATIAL", "VECTOR")
         kind = self._kind()
         exists = self._exists()
         if kind == "TABLE":
             return self._create_table(exists, replaces)
         if kind == "INDEX":
-            return self._create_index("UNIQUE" in words)
+            return self._create_index("UNIQUE" in words, exists, replaces)
         if kind == "DATABASE":
             name = exp.Table(db=self._name())
             return exp.Create(this=name, kind=kind, exists=exists, properties=self._options())
@@ -178,7 +182,7 @@ class Grammar(MySQLParser):
             expression=exp.Command(this="SELECT") if query else None,
         )  # fmt: skip
 
-    def _create_index(self, unique: bool) -> exp.Expr:
+    def _create_index(self, unique: bool, exists: bool, replaces: bool) -> exp.Expr:
         name = self._name()
         while self._curr and not self._match_text_seq("ON"):
             self._skip()
@@ -186,7 +190,7 @@ class Grammar(MySQLParser):
         columns = self._key_parts()
         self._rest()
         index = exp.Index(this=name, table=table, params=exp.IndexParameters(columns=columns))
-        return exp.Create(this=index, kind="INDEX", unique=unique)
+        return exp.Create(this=index, kind="INDEX", unique=unique, exists=exists, replace=replaces)
 
     def _options(self) -> exp.Properties:
         """Those of a table or a database: character sets, row versions, nothing of the others. Ends before a query."""
@@ -233,22 +237,25 @@ class Grammar(MySQLParser):
         return self._match_texts(KEY_WORDS, advance=False) or self._match_text_seq("PERIOD", "FOR", advance=False)
 
     def _key(self) -> exp.Expr:
-        """PrimaryKey, UniqueColumnConstraint; an empty IndexColumnConstraint for what doesn't matter."""
+        """One of INDEXES' nodes, or a PERIOD; a CHECK for what doesn't matter."""
         name = None
         if self._match_text_seq("CONSTRAINT") and not self._match_texts(CONSTRAINT_KINDS, advance=False):
             self._exists()
             name = self._name()
-        key: exp.Expr = exp.IndexColumnConstraint()
-        if self._match_text_seq("PRIMARY"):
-            self._to_group()
-            key = exp.PrimaryKey(expressions=self._key_parts())
-        elif self._match_text_seq("UNIQUE"):
+        key: exp.Expr = exp.CheckColumnConstraint()
+        if self._match_text_seq("PERIOD", "FOR"):
+            if not self._match_text_seq("SYSTEM_TIME"):
+                columns = exp.Tuple(expressions=[])
+                key = exp.PeriodForSystemTimeConstraint(this=self._name(), expression=columns)
+                columns.set("expressions", self._key_parts())
+        elif self._match_texts(INDEXES):
+            node = INDEXES[self._prev.text.upper()]
             self._words("INDEX", "KEY")
-            self._exists()
+            exists = self._exists()
             if not self._match(TokenType.L_PAREN, advance=False) and not self._match_text_seq("USING", advance=False):
                 name = self._name()
             self._to_group()
-            key = exp.UniqueColumnConstraint(this=exp.Schema(this=name, expressions=self._key_parts()))
+            key = node(this=exp.Schema(this=name, expressions=self._key_parts()), exists=exists)
         self._to_end_of_element()
         return key
 
@@ -256,7 +263,7 @@ class Grammar(MySQLParser):
         return self._parse_wrapped_csv(self._key_part)
 
     def _key_part(self) -> exp.Expr:
-        """Identifier, ColumnPrefix, or Paren for an expression."""
+        """Identifier, ColumnPrefix, Paren for an expression, PeriodForSystemTimeConstraint for one WITHOUT OVERLAPS."""
         part: exp.Expr
         if self._match(TokenType.L_PAREN, advance=False):
             self._skip()
@@ -266,6 +273,8 @@ class Grammar(MySQLParser):
             if self._match(TokenType.L_PAREN):
                 part = exp.ColumnPrefix(this=part, expression=self._number())
                 self._match_r_paren()
+            elif self._match_text_seq("WITHOUT", "OVERLAPS"):
+                part = exp.PeriodForSystemTimeConstraint(this=part)
         self._to_end_of_element()
         return part
 
@@ -325,21 +334,14 @@ class Grammar(MySQLParser):
         return kind
 
     def _label(self) -> exp.Expr:
-        """Literal, HexString (digits), BitString (digits), or Introducer of one; strings that stand side by side are one."""
-        charset = ""
+        """Literal, HexString or BitString (their digits); strings that stand side by side are one."""
+        if self._match_set((TokenType.HEX_STRING, TokenType.BIT_STRING)):
+            return (exp.HexString if self._prev.token_type == TokenType.HEX_STRING else exp.BitString)(this=self._prev.text)
         pieces: list[str] = []
-        while self._curr and not self._match_set(END_OF_ELEMENT, advance=False):
-            kind, text = self._curr.token_type, self._curr.text
-            self._advance()
-            if kind in (TokenType.HEX_STRING, TokenType.BIT_STRING):
-                digits = exp.HexString(this=text) if kind == TokenType.HEX_STRING else exp.BitString(this=text)
-                return exp.Introducer(this=charset, expression=digits) if charset else digits
-            if kind in (TokenType.STRING, TokenType.NATIONAL_STRING):
-                pieces.append(text)
-            elif text.startswith("_") and not pieces:
-                charset = text[1:].lower()
-            else:
-                self.raise_error("a label expected")
+        while self._match(TokenType.STRING):
+            pieces.append(self._prev.text)
+        if not pieces:
+            self.raise_error("a label expected")
         return exp.Literal.string("".join(pieces))
 
     # ---- attributes --------------------------------------------------------------------------------------------------
@@ -393,15 +395,13 @@ class Grammar(MySQLParser):
         if self._match_text_seq("PARTITION", advance=False) or (
             self._next.text.upper() == "PARTITION" and self._next.token_type != TokenType.IDENTIFIER
             and not self._match_text_seq("CONVERT", advance=False)
-        ):  # fmt: skip
+        ) or self._match_text_seq("ORDER", "BY"):  # fmt: skip
             self._rest()  # they stand alone or last, and have commas of their own
             return []
         word = self._curr.text
         found: Any = None
         if self._next.token_type != TokenType.EQ and self._match_texts(self.ALTER_PARSERS):
             found = self.ALTER_PARSERS[self._prev.text.upper()](self)
-        elif self._match_text_seq("ORDER", "BY"):
-            self._order()
         elif self._next.token_type == TokenType.EQ or self._match_texts(OPTIONS, advance=False):
             found = []
             while self._curr and not self._match(TokenType.COMMA, advance=False):
@@ -411,21 +411,9 @@ class Grammar(MySQLParser):
         self._to_end_of_element()
         return [node for node in (found if isinstance(found, list) else [found]) if node is not None]
 
-    def _order(self) -> None:
-        """`ORDER BY a, b DESC`, up to the comma before another clause."""
-        while self._curr:
-            self._name()
-            self._words("ASC", "DESC")
-            if self._next.token_type != TokenType.IDENTIFIER and self._next.text.upper() in OPTIONS | {*self.ALTER_PARSERS}:
-                break
-            if not self._match(TokenType.COMMA):
-                break
-
     def _add_clause(self) -> Any:
         if self._match_text_seq("SYSTEM", "VERSIONING"):
             return exp.WithSystemVersioningProperty(on=True)
-        if self._match_text_seq("PERIOD", "FOR", advance=False):
-            return None
         if self._at_key():
             return exp.AddConstraint(expressions=[self._key()])
         self._match_text_seq("COLUMN")
@@ -494,8 +482,8 @@ class Grammar(MySQLParser):
         if self._match_text_seq("TABLE"):
             return exp.SwapTable(this=self._table())
         self._expect("TO")
-        options = [option for option in (self._option(), self._option() if self._curr else None) if option]
-        return exp.AlterSet(expressions=options)
+        options = [self._option(), self._option() if self._match_text_seq("COLLATE", advance=False) else None]
+        return exp.AlterSet(expressions=[option for option in options if option])
 
     # ---- pieces ------------------------------------------------------------------------------------------------------
 

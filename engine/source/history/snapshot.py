@@ -13,10 +13,11 @@ from engine.source.connection import Connection
 from engine.source.history.catalog import Name
 from engine.source.history.definition import ColumnDefinition, Key, TableDefinition, charset_of_collation_name
 
-_COLUMNS = """SELECT table_schema, table_name, column_name, column_type, character_set_name, is_nullable, extra, column_key
+_COLUMNS = """SELECT table_schema, table_name, column_name, column_type, character_set_name, is_nullable, extra, column_key,
+generation_expression
 FROM information_schema.columns WHERE {} ORDER BY table_schema, table_name, ordinal_position"""
-_KEYS = """SELECT table_schema, table_name, index_name, column_name, sub_part FROM information_schema.statistics
-WHERE non_unique = 0 AND {} ORDER BY table_schema, table_name, index_name, seq_in_index"""
+_KEYS = """SELECT table_schema, table_name, index_name, column_name, sub_part, non_unique FROM information_schema.statistics
+WHERE {} ORDER BY table_schema, table_name, index_name, seq_in_index"""
 _TABLES = """SELECT table_schema, table_name, table_collation, table_type FROM information_schema.tables WHERE {}"""
 _SCHEMAS = "SELECT schema_name, default_character_set_name FROM information_schema.schemata"
 _OWN = "table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
@@ -79,25 +80,30 @@ def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name,
     heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row for row in query(_TABLES.format(where), *arguments)}
     columns: dict[Name, list[ColumnDefinition]] = {}
     promoted: dict[Name, set[str]] = {}
-    for schema, table, column, type_, charset, nullable, extra, key in query(_COLUMNS.format(where), *arguments):
+    for schema, table, column, type_, charset, nullable, extra, key, formula in query(_COLUMNS.format(where), *arguments):
         if (schema, table) not in heads or heads[schema, table][3] == "VIEW":
             continue
         extra = str(extra or "").upper()
-        definition = read_column(column_tree(f"c {type_}", mariadb=mariadb), Context(charset, mariadb)).column
-        system = next((word for word in ("start", "end") if f"ROW {word.upper()}" in extra), "")
+        definition = read_column(column_tree(f"c {type_}", mariadb=mariadb), Context(charset or "binary", mariadb)).column
+        system = {"ROW START": "start", "ROW END": "end"}.get(str(formula), "")
         definition = replace(definition, name=column, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
         columns.setdefault((schema, table), []).append(definition)
         if key == "PRI":
             promoted.setdefault((schema, table), set()).add(column)
-    keys: dict[Name, dict[str, list[tuple[str, int]]]] = {}
-    for schema, table, index, column, prefix in query(_KEYS.format(where), *arguments):
-        keys.setdefault((schema, table), {}).setdefault(index, []).append((column or "", prefix or 0))
+    keys: dict[Name, dict[tuple[str, bool], list[tuple[str, int]]]] = {}
+    for schema, table, index, column, prefix, repeats in query(_KEYS.format(where), *arguments):
+        keys.setdefault((schema, table), {}).setdefault((index, not int(repeats)), []).append((column or "", prefix or 0))
     found = {}
     for each, described in columns.items():
-        unique = [Key(index, tuple(parts)) for index, parts in keys.get(each, {}).items()]
+        known = [Key(index, tuple(parts), unique) for (index, unique), parts in keys.get(each, {}).items()]
         # the one that stands in for a primary key first: they aren't listed in the order that decides it
-        unique.sort(key=lambda key: not {column for column, _ in key.columns} <= promoted.get(each, set()))
+        known.sort(key=lambda key: _distance({column for column, _ in key.columns}, promoted.get(each, set())))
         _, _, collation, kind = heads[each]
-        made = TableDefinition(tuple(described), tuple(unique), collation and charset_of_collation_name(collation))
+        made = TableDefinition(tuple(described), tuple(known), collation and charset_of_collation_name(collation))
         found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
     return found
+
+
+def _distance(columns: set[str], promoted: set[str]) -> int:
+    """0: these are the columns that the server marks as primary; 1: some of them; 2: others."""
+    return 0 if columns == promoted else 1 if columns <= promoted else 2
