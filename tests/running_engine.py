@@ -30,7 +30,7 @@ class RunningEngine:
     ) -> None:  # fmt: skip
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.listen = f"tcp://127.0.0.1:{free_port()}"
+        self.listen = server.get("listen") or f"tcp://127.0.0.1:{free_port()}"
         self.config_path = folder / "engine.toml"
         server = {"listen": self.listen, "data_dir": str(folder / "data"), **server}
         tables = {"server": server}

@@ -37,11 +37,11 @@ DESTINATIONS: dict[str, Any] = {
 class ConsumerProcess:
     """A consumer in a process of its own, and the file it leaves."""
 
-    def __init__(self, folder: Path, address: str, destination: str) -> None:
+    def __init__(self, folder: Path, address: str, destination: str, program: str = "tests.chaos.consumer") -> None:
         self.destination = destination
         self.file = folder / f"{destination}.sqlite"
         self._log = folder / f"{destination}.log"
-        self._argv = [sys.executable, "-m", "tests.chaos.consumer", address, destination, str(self.file)]
+        self._argv = [sys.executable, "-m", program, address, destination, str(self.file)]
         self._start()
 
     def _start(self) -> None:
@@ -53,6 +53,10 @@ class ConsumerProcess:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     def restart(self, how: signal.Signals) -> None:
         self.end(how)
