@@ -5,7 +5,7 @@ BIN     := $(VENV)/bin
 SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 CODE    := engine tests bench demo examples setup.py
 
-.PHONY: build run test fuzz fuzz-decoder chaos bounds kills bench lint clean
+.PHONY: build run test fuzz fuzz-decoder chaos chaos-ha model bounds kills bench lint clean
 
 build: $(VENV)/.built
 
@@ -50,6 +50,15 @@ bounds: build
 kills: build
 	@$(BIN)/python -m tests.servers.install mariadb
 	KILLS=$(or $(KILLS),100) $(if $(SEED),KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s tests/test_kills.py
+
+# make chaos-ha [SECONDS=60] [FAULTS=100] [SEED=1]: three engines, three ZooKeeper nodes, a database and consumers under random faults
+chaos-ha: build
+	@$(BIN)/python -m tests.servers.install mariadb zookeeper
+	@$(BIN)/python -m tests.ha.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
+
+# make model: the model of the lease, searched through by spin; and that it fails without each of its safeguards
+model:
+	@docs/model/check.sh
 
 # make bench [SCALE=0.5]: the suites, saved and compared with the last time; then every measurement on real servers, as tables
 bench: build

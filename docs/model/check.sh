@@ -1,6 +1,7 @@
 #!/bin/sh
 # docs/model/check.sh [FOLDER]: checks the model of the lease with spin, then without each of its safeguards: those runs must fail.
-# Needs spin and gcc (Debian: apt-get install spin gcc). FOLDER: where to build; a temporary one otherwise.
+# Needs spin and gcc (Debian: apt-get install spin gcc). FOLDER: where to build; a temporary one otherwise. END=8 searches
+# further (the default is in the model), and takes some GB and minutes.
 set -eu
 model=$(cd "$(dirname "$0")" && pwd)/lease.pml
 build=${1:-$(mktemp -d)}
@@ -8,7 +9,7 @@ mkdir -p "$build"
 cd "$build"
 status=0
 for without in "" UNFENCED FULL_GRANT NO_LATE; do
-    spin -a ${without:+-D$without} "$model" > spin.log
+    spin -a ${END:+-DEND=$END} ${without:+-D$without} "$model" > spin.log
     gcc -O2 -w -DSAFETY -DMEMLIM=4000 -DVECTORSZ=512 ${without:+-D$without} -o pan pan.c
     ./pan -m200000 > pan.log 2>&1 || true
     errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)

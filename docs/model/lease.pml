@@ -19,19 +19,21 @@
 #else
 #define GRANT   2   /* GRANT_PART */
 #endif
-/* Where the story ends: after so much time, so many leases, so many acks. */
-#define END     9
+/* Where the story ends: after so much time, so many leases, so many acks. One expiry and one take-over fit in. */
+#ifndef END
+#define END     7
+#endif
 #define EPOCHS  2
 #define ACKS    1
 #define NOBODY  2
 
 byte now = 1;
 
-/* ZooKeeper. touched: when a node of it last heard from a session. heard: what the leader knows of that, at the latest with the
- * next renewal: the node that was told may die in between. */
+/* ZooKeeper. heard: when its leader last heard from a session, as far as it knows: of a renewal it may know only with the next, since
+ * the node that was told may die in between. */
 byte owner = NOBODY, epoch = 0, kept = 0;
 bool alive[2];
-byte touched[2], heard[2];
+byte heard[2];
 
 /* The engines' own. */
 byte until[2];            /* the grant */
@@ -66,95 +68,62 @@ active proctype leader()
     od
 }
 
-inline touch(n)
-{
-    if
-    :: touched[n] > heard[n] -> heard[n] = touched[n]
-    :: else
-    fi;
-    touched[n] = now
-}
-
-/* A confirmed renewal or claim: what it proves. */
+/* A confirmed renewal or claim that was sent then: what it proves. before: when the one before it was sent. */
 inline confirmed(n, sent, before)
 {
 #ifdef NO_LATE
     until[n] = sent + GRANT;
 #else
     if
-    :: before != 0 && sent > before + LATE -> until[n] = before + LATE + GRANT
+    :: sent > before + LATE -> until[n] = before + LATE + GRANT
     :: else -> until[n] = sent + GRANT
     fi;
 #endif
-    before = sent
+    before = sent; sent = 0
 }
 
 active [2] proctype engine()
 {
     byte n = _pid - 2;     /* after the clock and the leader */
     byte sent, before, mine;
-    bool through;
 
 joining:
     if
     :: now >= END -> goto over
-    :: atomic { !alive[n] ->  /* a new session */
-           alive[n] = true; heard[n] = now; touched[n] = now; before = 0; mine = 0 }
+    :: atomic { !alive[n] && owner == NOBODY && epoch < EPOCHS ->  /* a new session; the leader itself made it */
+           alive[n] = true; heard[n] = now; before = now; mine = 0; until[n] = 0 }
     fi;
 
 standing_by:
-    do
+    if
     :: now >= END -> goto over
-    :: now > before ->
-       sent = now;
-       atomic {  /* a renewal */
-           if
-           :: alive[n] -> touch(n); through = true
-           :: else -> through = false
-           fi
-       }
-       if
-       :: through -> before = sent
-       :: else -> goto joining
-       fi
-    :: owner == NOBODY && epoch < EPOCHS ->
-       sent = now;
-       atomic {  /* the claim: one transaction */
-           if
-           :: alive[n] && owner == NOBODY ->
-                  touch(n); owner = n; epoch++; mine = epoch; through = true
-           :: else -> through = false
-           fi
-       }
-       if
-       :: through ->
-              atomic { begun_with[n] = kept; confirmed(n, sent, before) }
-              break
-       :: else
-       fi
-    od;
+    :: !alive[n] -> goto joining
+    :: owner == NOBODY && epoch < EPOCHS -> sent = now
+    fi;
+    atomic {  /* the claim: one transaction */
+        if
+        :: alive[n] && owner == NOBODY && epoch < EPOCHS -> heard[n] = before; owner = n; epoch++; mine = epoch
+        :: else -> sent = 0; goto standing_by
+        fi
+    }
+    atomic { begun_with[n] = kept; confirmed(n, sent, before) }
 
     do
     :: now >= END -> goto over
-    :: now > before ->
-       sent = now;
-       atomic {
+    :: now > before -> sent = now;
+       atomic {            /* a renewal */
            if
-           :: alive[n] -> touch(n); through = true
-           :: else -> through = false
+           :: alive[n] -> heard[n] = before
+           :: else -> sent = 0; until[n] = 0; goto joining
            fi
        }
-       if
-       :: through -> atomic { confirmed(n, sent, before) }
-       :: else -> atomic { until[n] = 0; goto joining }
-       fi
-    :: HOLDS(n) && kept < ACKS ->         /* a consumer's ack is taken ... */
-       skip;               /* ... and the engine may be stopped here for as long as one likes ... */
-       atomic {            /* ... before it is written */
+       atomic { confirmed(n, sent, before) }
+    :: HOLDS(n) && kept < ACKS ->  /* a consumer's ack is taken, and the engine may be stopped here for as long as one likes */
+       atomic {            /* before it is written */
 #ifndef UNFENCED
            if
            :: epoch == mine -> kept++; begun_with[n]++
-           :: else -> goto joining_again   /* refused, and said so */
+           :: else -> until[n] = 0; goto joining  /* refused, and said so */
            fi
 #else
            kept++; begun_with[n]++
@@ -163,9 +132,6 @@ standing_by:
     :: atomic { owner == n && alive[n] ->  /* handed over: the server has let go first */
            until[n] = 0; owner = NOBODY; goto standing_by }
     od;
-
-joining_again:
-    atomic { until[n] = 0; goto joining }
 
 over:
     skip
