@@ -1,7 +1,7 @@
 """How long consumers wait when an engine goes: `python -m tests.ha.takeover [--rounds 5] [--session 4]`.
 
-Two engines, one ZooKeeper, a MariaDB. Each round the active engine is drained, stopped or killed; measured is the time from that
-moment until the other one lets a consumer in ("serving"), and until the consumer has a change that was committed after it ("data").
+Two engines, one ZooKeeper, a MariaDB. Each round the active engine is drained, stopped or killed; measured is the time from then
+until the other one lets a consumer in ("serving"), and until the consumer has a change that was committed after that ("data").
 """
 
 from __future__ import annotations
