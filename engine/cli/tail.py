@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +15,7 @@ import engine
 from engine.cli.show import text_line
 from engine.client.change import Change
 from engine.client.items import json_line
+from engine.errors import ConfigError
 
 _WAIT_MS = 500
 _BATCH_ROWS = 1000
@@ -19,7 +23,14 @@ _BATCH_ROWS = 1000
 
 def tail(
     destination: Annotated[str, typer.Argument(help="The destination to read.")],
-    server: Annotated[str, typer.Option(help="Where the engine listens.")] = "tcp://127.0.0.1:7411",
+    server: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Where engines listen, tcp://127.0.0.1:7411 by default: several times, with commas, or zk://host1,host2."
+        ),
+    ] = None,
+    token_env: Annotated[str | None, typer.Option(help="The variable that holds the token the server wants.")] = None,
+    tls_ca: Annotated[Path | None, typer.Option(help="PEM file of the authority behind tls:// servers.")] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
     consumer: Annotated[str, typer.Option(help="The consumer to be; its position moves.")] = "default",
     max: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
@@ -27,10 +38,12 @@ def tail(
     transactions: Annotated[bool, typer.Option("--transactions", help="Print begin and commit too.")] = False,
 ) -> None:
     """Print the changes of a destination as they come, one a line, acked."""
+    servers = [url for text in server or ("tcp://127.0.0.1:7411",) for url in _urls(text)]
+    token = _token(token_env) if token_env is not None else None
     line = json_line if json else text_line
     printed = 0
     last_change = time.monotonic()
-    with engine.connect(server, consumer=consumer, destination=destination, prefetch=0) as stream:
+    with engine.connect(servers, consumer=consumer, destination=destination, prefetch=0, token=token, tls_ca=tls_ca) as stream:
         while max is None or printed < max:
             rows = _BATCH_ROWS if max is None else min(_BATCH_ROWS, max - printed)
             batch = stream.get(wait_ms=_WAIT_MS, rows=rows)
@@ -43,3 +56,14 @@ def tail(
                 last_change = time.monotonic()
             if idle_exit is not None and time.monotonic() - last_change >= idle_exit:
                 return
+
+
+def _urls(text: str) -> list[str]:
+    """A comma stands between two URLs, and in one of ZooKeeper between two hosts."""
+    return re.split(r",(?=\w+://)", text)
+
+
+def _token(variable: str) -> str:
+    if variable not in os.environ:
+        raise ConfigError("--token-env names a variable that is not set", variable=variable, remedy=f"export {variable}=...")
+    return os.environ[variable]

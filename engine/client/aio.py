@@ -14,6 +14,7 @@ from engine.client import batch as batches
 from engine.client import stream as streams
 from engine.client.address import Address
 from engine.client.core import ClientCore, State
+from engine.client.dialing import not_connected
 from engine.client.servers import Servers
 from engine.client.sync import CLOSE_S
 from engine.errors import Disconnected, EngineError
@@ -83,8 +84,15 @@ class Stream(streams.Stream):
 
     _core: ClientCore[Batch]
 
-    def __init__(self, servers: Servers, new_core: Callable[[], ClientCore[Batch]], timeout: float, reconnect: bool) -> None:
-        super().__init__(servers, new_core, timeout, reconnect)
+    def __init__(
+        self,
+        servers: Servers,
+        new_core: Callable[[], ClientCore[Batch]],
+        timeout: float,
+        reconnect: bool,
+        tls_ca: streams.Trusted,
+    ) -> None:
+        super().__init__(servers, new_core, timeout, reconnect, tls_ca)
         self._address: Address | None = None
         self._protocol = _Wire(self._core)
         self._transport: asyncio.Transport | None = None
@@ -110,17 +118,13 @@ class Stream(streams.Stream):
             self._transport = None
         try:
             async with asyncio.timeout(self._timeout):
-                if address.family == "tcp":
-                    self._transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port)
+                if address.family != "unix":
+                    tls = self._tls if address.family == "tls" else None
+                    self._transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port, ssl=tls)
                 else:
                     self._transport, _ = await loop.create_unix_connection(lambda: protocol, address.path)
         except OSError as error:  # TimeoutError is one
-            raise Disconnected(
-                "the server can't be reached",
-                address=address,
-                error=error or "no answer in time",
-                remedy="is `binlog-engine run` running there?",
-            ) from None
+            raise not_connected(address, error) from None
         try:
             await self._until(lambda: self._core.welcome is not None)
         except BaseException:
@@ -303,6 +307,7 @@ def connect(
     destination: str | None = None,
     timeout: float = 30.0,
     reconnect: bool = True,
+    tls_ca: streams.Trusted = None,
     **options: Any,
 ) -> Connecting:
     """`async with engine.aio.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
@@ -311,4 +316,4 @@ def connect(
     """
     servers = Servers(url, destination)
     new_core = functools.partial(ClientCore, Batch, servers.destination, consumer, **options)
-    return Connecting(Stream(servers, new_core, timeout, reconnect))
+    return Connecting(Stream(servers, new_core, timeout, reconnect, tls_ca))

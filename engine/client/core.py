@@ -39,6 +39,7 @@ class ClientCore(Generic[BatchType]):
         batch_type: what to make of a batch frame; called as Batch is.
         partitions: None: all. takeover: end an older session of this consumer. standby: wait until there is none.
         start: where to begin, instead of at what is unacked.
+        token: the secret that a server with tokens wants.
         batch_rows, batch_bytes: lower the destination's limits.
         prefetch: batches that the server may send ahead while streaming; 0: each is asked for when it is wanted.
         ddl, transactions, history: iterating a batch yields Ddl; Begin and Commit; History.
@@ -56,6 +57,7 @@ class ClientCore(Generic[BatchType]):
         partitions: Iterable[int] | None = None,
         takeover: bool = True,
         standby: bool = False,
+        token: str | None = None,
         batch_rows: int | None = None,
         batch_bytes: int | None = None,
         prefetch: int = 2,
@@ -65,7 +67,7 @@ class ClientCore(Generic[BatchType]):
         start: str | None = None,
     ) -> None:
         numbers = None if partitions is None else list(partitions)
-        hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover, wait=standby, start=start)
+        hello = wire.Hello(wire.PROTOCOL, destination, consumer, numbers, takeover, wait=standby, start=start, token=token)
         self._limits = {"rows": batch_rows, "bytes": batch_bytes}
         self._prefetch = prefetch
         try:
@@ -292,7 +294,9 @@ class ClientCore(Generic[BatchType]):
                 self._statuses.append(message)
             case wire.Error():
                 self._handle_error(message)
-            case wire.Heartbeat() | wire.Waiting():
+            case wire.Heartbeat():
+                self._output += wire.Heartbeat().pack()  # goes out when we are next called: that we wait is all it says
+            case wire.Waiting():
                 pass
 
     def _know(self, sources: dict[int, dict[str, str]]) -> None:

@@ -51,6 +51,11 @@ class Servers:
         self._pause_s = FIRST_PAUSE_S
 
     @property
+    def _only_secure(self) -> bool:
+        """Then nobody sends us, and our token, to a port without TLS."""
+        return all(isinstance(source, Address) and source.family == "tls" for source in self._sources)
+
+    @property
     def asks_zookeeper(self) -> bool:
         """`next` may have to wait for an answer."""
         return any(isinstance(source, _Owner) for source in self._sources)
@@ -73,9 +78,11 @@ class Servers:
         """Seconds to wait before the next try; none before the first one at an address that a server has named."""
         address = error.facts.get("address") if isinstance(error, Refused) else None
         if isinstance(address, str):
-            self._named = parse_url(address, self.destination)
-            if not self._was_named:
-                return 0.0
+            named = parse_url(address, self.destination)
+            if named.family != "tcp" or not self._only_secure:
+                self._named = named
+                if not self._was_named:
+                    return 0.0
         pause_s = self._pause_s * random.uniform(0.5, 1.0)
         if self._turn % len(self._sources) == 0:
             self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)

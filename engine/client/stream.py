@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
+import ssl
 from collections.abc import Callable
 from typing import Any
 
 from engine.client import batch as batches
 from engine.client.core import ClientCore, State
+from engine.client.dialing import client_context
 from engine.client.servers import Servers, is_passing
 from engine.errors import EngineError
+
+Trusted = ssl.SSLContext | str | os.PathLike[str] | None
 
 log = logging.getLogger("engine.client")
 
@@ -19,12 +25,19 @@ class Stream:
 
     _core: ClientCore[Any]
 
-    def __init__(self, servers: Servers, new_core: Callable[[], ClientCore[Any]], timeout: float, reconnect: bool) -> None:
+    def __init__(
+        self, servers: Servers, new_core: Callable[[], ClientCore[Any]], timeout: float, reconnect: bool, tls_ca: Trusted
+    ) -> None:
         self._servers = servers
         self._new_core = new_core
         self._timeout = timeout
         self._reconnect = reconnect
+        self._tls_ca = tls_ca
         self._core = new_core()  # of the first session; arguments that the protocol doesn't allow are known now
+
+    @functools.cached_property
+    def _tls(self) -> ssl.SSLContext:
+        return client_context(self._tls_ca)
 
     @property
     def destination(self) -> str:

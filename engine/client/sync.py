@@ -15,6 +15,7 @@ from engine.client import batch as batches
 from engine.client import stream as streams
 from engine.client.address import Address
 from engine.client.core import ClientCore, State
+from engine.client.dialing import not_connected
 from engine.client.servers import Servers
 from engine.errors import Disconnected, EngineError
 from engine.wire import StatusAnswer
@@ -58,8 +59,15 @@ class Stream(streams.Stream):
 
     _core: ClientCore[Batch]
 
-    def __init__(self, servers: Servers, new_core: Callable[[], ClientCore[Batch]], timeout: float, reconnect: bool) -> None:
-        super().__init__(servers, new_core, timeout, reconnect)
+    def __init__(
+        self,
+        servers: Servers,
+        new_core: Callable[[], ClientCore[Batch]],
+        timeout: float,
+        reconnect: bool,
+        tls_ca: streams.Trusted,
+    ) -> None:
+        super().__init__(servers, new_core, timeout, reconnect, tls_ca)
         self._socket = socket.socket()  # until there is a connection
         self._address: Address | None = None
         deadline = time.monotonic() + timeout
@@ -75,7 +83,7 @@ class Stream(streams.Stream):
     def _open(self) -> None:
         """A session on the next server."""
         address = self._servers.next()
-        connection = _dial(address, self._timeout)
+        connection = self._dial(address)
         self._socket.close()
         self._socket, self._address = connection, address
         if self._core.state is not State.OPENING:
@@ -94,6 +102,19 @@ class Stream(streams.Stream):
             core.end()
             raise
         self._servers.settled()
+
+    def _dial(self, address: Address) -> socket.socket:
+        try:
+            if address.family == "unix":
+                return _connect_unix(address.path, self._timeout)
+            tls = self._tls if address.family == "tls" else None
+            connection = socket.create_connection((address.host, address.port), self._timeout)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if tls is not None:
+                return tls.wrap_socket(connection, server_hostname=address.host)  # which closes it if it fails
+            return connection
+        except OSError as error:
+            raise not_connected(address, error) from None
 
     def _open_again(self, error: EngineError, deadline: float = math.inf) -> None:
         """Try until a session is open.
@@ -282,6 +303,7 @@ def connect(
     destination: str | None = None,
     timeout: float = 30.0,
     reconnect: bool = True,
+    tls_ca: streams.Trusted = None,
     **options: Any,
 ) -> Stream:
     """Open a stream: `with engine.connect("tcp://127.0.0.1:7411/orders", consumer="cache") as stream: ...`
@@ -296,6 +318,9 @@ def connect(
         reconnect: when the session is lost, go on with another one, on the same server or the next, for as long as it takes:
             the application sees nothing of it but that unacked batches come again. At the start, try for `timeout`
             seconds. False: raise Disconnected, or Refused with the active server's address.
+        tls_ca: for `tls://host:port/destination`: the PEM file of the authority that signed the server's certificate; None: the
+            system's; or an ssl.SSLContext of your own.
+        token: the secret that a server with tokens wants; give it only over TLS or a unix socket.
         partitions: only these; all by default.
         takeover: end an older session of this consumer (the default); False: be refused while it lives.
         standby: wait in line, for however long, until no older session of this consumer is open.
@@ -313,24 +338,15 @@ def connect(
     """
     servers = Servers(url, destination)
     new_core = functools.partial(ClientCore, Batch, servers.destination, consumer, **options)
-    return Stream(servers, new_core, timeout, reconnect)
+    return Stream(servers, new_core, timeout, reconnect, tls_ca)
 
 
-def _dial(address: Address, timeout: float) -> socket.socket:
+def _connect_unix(path: str, timeout: float) -> socket.socket:
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        if address.family == "tcp":
-            connection = socket.create_connection((address.host, address.port), timeout)
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            return connection
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            connection.settimeout(timeout)
-            connection.connect(address.path)
-        except OSError:
-            connection.close()
-            raise
-        return connection
-    except OSError as error:
-        raise Disconnected(
-            "the server can't be reached", address=address, error=error, remedy="is `binlog-engine run` running there?"
-        ) from None
+        connection.settimeout(timeout)
+        connection.connect(path)
+    except OSError:
+        connection.close()
+        raise
+    return connection

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.certificates import Authority
 from tests.running_engine import RunningEngine, command
+from tests.servers.process import free_port
 
 BINLOG = Path(__file__).parents[1] / "data" / "mysql-shop" / "binlog.000001"
 
@@ -63,3 +65,31 @@ def test_status_shows_stages_sources_and_consumers_and_says_so_when_nothing_runs
     stopped = command("status", str(running.config_path), "--json")
     assert stopped.returncode == 1
     assert json.loads(stopped.stdout)["running"] is False
+
+
+def test_tail_goes_through_tls_with_a_token_and_the_engine_shows_it_nowhere(tmp_path, monkeypatch):
+    token = "tail-token-" + "t" * 16
+    authority = Authority(tmp_path)
+    mine = authority.sign("engine")
+    (tmp_path / "token").write_text(token)
+    engine = RunningEngine(
+        tmp_path / "engine", {"shop": {"files": [str(BINLOG)]}}, {"orders": {}}, tls_cert=str(mine.cert), tls_key=str(mine.key)
+    )
+    secure = f"tls://127.0.0.1:{free_port()}"
+    text = engine.config_path.read_text().replace(f'"{engine.listen}"', f'["{engine.listen}", "{secure}"]')
+    engine.config_path.write_text(text + f'[tokens.tail]\ntoken_file = "{tmp_path}/token"\ndestinations = ["orders"]\n')
+    monkeypatch.setenv("TAIL_TOKEN", token)
+    with engine:
+        servers = f"tls://127.0.0.1:{free_port()},{secure}"  # at the first nobody is
+        words = ("tail", "orders", "--server", servers, "--json", "--max", "3")
+        refused = command(*words, "--tls-ca", str(authority.cert))
+        assert refused.returncode != 0
+        assert "this server wants a token" in refused.stderr
+        done = command(*words, "--token-env", "TAIL_TOKEN", "--tls-ca", str(authority.cert))
+        assert done.returncode == 0, done.stderr
+        assert len(done.stdout.splitlines()) >= 3
+        assert token not in command("status", str(engine.config_path), "--json").stdout
+        for process in engine.observe()["stages"]:
+            assert token.encode() not in Path(f"/proc/{process['pid']}/cmdline").read_bytes()
+    assert token not in engine.log_path.read_text()
+    assert "by the token tail" in engine.log_path.read_text()

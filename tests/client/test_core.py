@@ -359,7 +359,7 @@ def test_acks_that_nobody_confirmed_are_told_at_the_end():
 @pytest.mark.parametrize(
     "message",
     [
-        wire.Heartbeat(),
+        wire.Empty(),
         wire.Acked(1),
         wire.Welcome(2, "9.9", "orders", "default", [0], {}),
     ],
