@@ -91,9 +91,9 @@ def test_killing_every_stage_in_the_middle_loses_and_doubles_nothing(tmp_path):
 
 
 def read_all(stream) -> list[object]:
-    """Everything until a second passes without a batch."""
-    seen = []
-    while (batch := stream.get(wait_ms=1000)) is not None:
+    """Everything until a second passes without a batch; the first may take longer, while stages are starting again."""
+    seen: list[object] = []
+    while (batch := stream.get(wait_ms=1000 if seen else 15_000)) is not None:
         seen += [change.to_json() for change in batch]
         batch.ack()
     assert seen
