@@ -1,0 +1,102 @@
+"""Going back: where in a store a consumer starts that asks for an earlier place than its last ack.
+
+What all consumers have acked stays in a store until its room is needed. `places` of the ring are sparse starts of records;
+a look at the heads there says between which two the wanted record is, and a scan of that piece finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from engine.errors import RingError
+from engine.meta import SourceHistory
+from engine.position import Start, parse_start, split_file_name
+from engine.record import Head, Kind, unpack_head
+from engine.ring import Reader, Ring, move_to, places
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+STARTS = (Kind.BEGIN, Kind.DDL)  # records at which a consumer may start: nothing of a transaction is before them
+
+
+def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, SourceHistory]) -> None:
+    """Move a reader of ours, get and ack, to `wanted`: "oldest", "latest", a place as "binlog.000012:4", or a time.
+
+    It then stands before the first transaction that begins there or later; after "latest", at the end. With several sources a
+    place counts for those whose binlog files have that name. The reader's notes and what meta has of its acks are for the
+    caller to forget.
+
+    Raises:
+        RingError: the store no longer holds that (reason start_gone, with what it does hold). The reader stays where it is.
+        ConfigError: not such a start.
+    """
+    if wanted == "latest":
+        move_to(reader, ring.put)
+        return
+    before, held = reader.ack, [place for place in places(ring) if place < ring.put]
+    if not held:
+        move_to(reader, ring.put)
+        return
+    move_to(reader, held[0])  # from here on nothing is overwritten
+    try:
+        move_to(reader, held[0] + _find(reader.view(), [place - held[0] for place in held], wanted, histories))
+    except BaseException:
+        move_to(reader, before)
+        raise
+
+
+def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, SourceHistory]) -> int:
+    """Offset in the view. held: offsets where records begin, ascending from 0."""
+    if wanted == "oldest":
+        return next((at for at, head in _records(view, 0) if head.kind in STARTS), len(view))
+    start = parse_start(wanted)
+    sources = set(histories)
+    if start.kind == "time":
+        assert start.time is not None
+        time_us = (start.time - EPOCH) // timedelta(microseconds=1)
+
+        def is_before(head: Head) -> bool:
+            return head.time_us < time_us
+
+    elif start.kind == "file":
+        base, number = split_file_name(start.file)
+        sources = {source for source, history in histories.items() if history.binlog == base}
+
+        def is_before(head: Head) -> bool:
+            return head.source in sources and head.identity[:2] < (number, start.offset)
+
+    else:
+        raise RingError(
+            "a store can't be searched for this start", start=wanted, reason="start_unknown",
+            remedy='use "oldest", "latest", a place such as "binlog.000012:4", or a time',
+        )  # fmt: skip
+    low = max((at for at in held if is_before(unpack_head(view, at))), default=0)
+    found, last_end, oldest = None, low, None
+    for at, head in _records(view, low):
+        if is_before(head):
+            oldest, found = oldest or head, None
+        elif head.kind in STARTS:
+            oldest, found = oldest or head, at if found is None else found
+            if head.source in sources:
+                break
+        if head.kind in (Kind.COMMIT, Kind.DDL):
+            last_end = at + head.length
+    if low == 0 and oldest is not None and not is_before(oldest) and not _begins_at(oldest, start):
+        raise RingError(
+            "the store no longer holds this start", start=wanted, reason="start_gone",
+            oldest=f"{histories[oldest.source].binlog}.{oldest.file:06d}:{oldest.start}" if oldest.source in histories else None,
+            remedy='start with "oldest", or with a later place',
+        )  # fmt: skip
+    return last_end if found is None else found
+
+
+def _begins_at(head: Head, start: Start) -> bool:
+    """The first record held is exactly what was asked for: nothing is missing before it."""
+    return start.kind == "file" and head.identity[:2] == (split_file_name(start.file)[1], start.offset)
+
+
+def _records(view: memoryview, at: int) -> Iterator[tuple[int, Head]]:
+    while at < len(view):
+        head = unpack_head(view, at)
+        yield at, head
+        at += head.length

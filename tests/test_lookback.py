@@ -1,0 +1,113 @@
+"""Going back in a store: to the oldest record held, a binlog place or a time."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from engine.errors import RingError
+from engine.lookback import EPOCH, start_at
+from engine.meta import SourceHistory
+from engine.record import unpack_head
+from engine.ring import FULL, Ring
+from tests.histories import History
+
+MIB = 1 << 20
+HISTORIES = {1: SourceHistory("shop", "binlog"), 2: SourceHistory("depot", "other")}
+
+
+@pytest.fixture
+def ring():
+    ring = Ring.create(None, MIB)
+    ring.open_writer()
+    ring.add_reader("cache").open()
+    yield ring
+    ring.close()
+
+
+def fill(ring: Ring, transactions: int) -> list[bytes]:
+    """Puts, gets and acks so many transactions of about 3 KB; returns their begins."""
+    history, begins = History(), []
+    reader = ring.reader("cache")
+    reader.open()
+    for _ in range(transactions):
+        records = history.transaction(3, "x" * 1000)
+        begins.append(records[0])
+        for record in records:
+            assert ring.try_put(record) != FULL
+        reader.advance(sum(map(len, records)))
+        reader.ack_to(reader.get)
+    return begins
+
+
+def started(ring: Ring, wanted: str) -> bytes:
+    """The first record from there on; b"": the end."""
+    reader = ring.reader("cache")
+    reader.open()
+    start_at(ring, reader, wanted, HISTORIES)
+    assert reader.get == reader.ack
+    view = bytes(reader.view())
+    return view[: unpack_head(view).length] if view else b""
+
+
+def time_of(record: bytes) -> str:
+    return (EPOCH + timedelta(microseconds=unpack_head(record).time_us)).isoformat()
+
+
+def test_the_oldest_is_a_begin_and_half_of_the_store_at_least_is_still_there(ring) -> None:
+    begins = fill(ring, 1000)
+    oldest = started(ring, "oldest")
+    assert oldest in begins
+    assert ring.put - ring.reader("cache").ack > MIB // 2
+
+
+def test_every_transaction_that_is_held_is_found_by_its_place_and_by_its_time(ring) -> None:
+    begins = fill(ring, 1000)
+    held = begins[begins.index(started(ring, "oldest")) :]
+    assert len(held) > 150
+    for begin in held[::10]:
+        place = unpack_head(begin)
+        assert started(ring, f"binlog.000001:{place.start}") == begin
+        if begin is not held[0]:
+            assert started(ring, f"binlog.000001:{place.start - 1}") == begin
+            assert started(ring, time_of(begin)) == begin
+
+
+def test_a_later_place_than_all_is_the_end_and_so_is_the_latest(ring) -> None:
+    fill(ring, 20)
+    assert started(ring, "binlog.000002:4") == b""
+    assert started(ring, "2030-01-01T00:00:00Z") == b""
+    assert started(ring, "latest") == b""
+
+
+@pytest.mark.parametrize("wanted", ["binlog.000001:4", "1970-01-01T00:00:00Z"])
+def test_what_is_overwritten_is_refused_with_what_is_there_and_the_reader_stays(ring, wanted) -> None:
+    fill(ring, 1000)
+    before = ring.reader("cache").ack
+    with pytest.raises(RingError, match=r"no longer holds this start .*oldest=binlog\.000001:\d+") as caught:
+        started(ring, wanted)
+    assert caught.value.reason == "start_gone"
+    assert ring.reader("cache").ack == before
+
+
+def test_a_gtid_is_refused_by_name(ring) -> None:
+    fill(ring, 3)
+    with pytest.raises(RingError, match="can't be searched for this start") as caught:
+        started(ring, "gtid:0-1-5")
+    assert caught.value.reason == "start_unknown"
+
+
+def test_a_place_of_one_source_among_several_leaves_no_record_of_it_out(ring) -> None:
+    one, other = History(1), History(2)
+    begins = []
+    for _ in range(30):
+        for history in (one, other):
+            records = history.transaction(2)
+            begins.append(records[0])
+            for record in records:
+                assert ring.try_put(record) != FULL
+    wanted = begins[20]
+    start = started(ring, f"binlog.000001:{unpack_head(wanted).start}")
+    assert begins.index(start) == 19  # the other's, which stands after the last one left out
+    assert started(ring, "oldest") == begins[0]
