@@ -35,6 +35,13 @@ class Consume(StrEnum):
     ARROW = "arrow"
 
 
+class StoreKind(StrEnum):
+    """Of the destination's store."""
+
+    MEMORY = "memory"
+    FILE = "file"
+
+
 @dataclass(frozen=True)
 class Streaming:
     """How an engine is run and consumed; the tables are the config's, as in `bench_config`."""
@@ -51,6 +58,9 @@ def stream(
     transport: Annotated[Transport, typer.Option(help="How the consumer connects.")] = Transport.TCP,
     partitions: Annotated[int, typer.Option(min=1, max=64)] = 1,
     sinks: Annotated[int, typer.Option(min=1, max=8)] = 1,
+    store: Annotated[
+        StoreKind, typer.Option(help="Where the store lies; a file is as large as memory's default.")
+    ] = StoreKind.MEMORY,
     include: Annotated[str, typer.Option(help="Regular expression on schema.table: which tables are wanted.")] = ".*",
     rows: RowsOption = None,
     checksum: ChecksumOption = None,
@@ -59,7 +69,7 @@ def stream(
     json: JsonOption = False,
 ) -> None:
     """Stream the server's binlog, up to where it ends now, through a whole engine to a consumer that acks."""
-    tables = {"destination": {"partitions": partitions, "sinks": sinks, "include": [include]}}
+    tables = {"destination": {"partitions": partitions, "sinks": sinks, "include": [include], "store": {"kind": store}}}
     end = end_of_binlog(url)
     drain = drain_limit(url, from_, limit)
     how = Streaming(consume, transport, tables)
@@ -71,7 +81,7 @@ def stream(
     check_content(int(result.more["checksum"], 16), checksum)
     if rows is not None:
         check_equal("changes consumed", result.rows, rows)
-    result.more |= {"partitions": partitions, "sinks": sinks, "transport": str(transport)}
+    result.more |= {"partitions": partitions, "sinks": sinks, "transport": str(transport), "store": str(store)}
     result.show(json)
 
 
