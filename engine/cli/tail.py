@@ -35,6 +35,9 @@ def tail(
     consumer: Annotated[str, typer.Option(help="The consumer to be; its position moves.")] = "default",
     max: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
     idle_exit: Annotated[float | None, typer.Option(help="End with 0 after so many seconds without a change.")] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help='A new consumer begins at "oldest", "latest", "binlog.000012:4" or a time.')
+    ] = None,
     transactions: Annotated[bool, typer.Option("--transactions", help="Print begin and commit too.")] = False,
 ) -> None:
     """Print the changes of a destination as they come, one a line, acked."""
@@ -43,7 +46,9 @@ def tail(
     line = json_line if json else text_line
     printed = 0
     last_change = time.monotonic()
-    with engine.connect(servers, consumer=consumer, destination=destination, prefetch=0, token=token, tls_ca=tls_ca) as stream:
+    with engine.connect(
+        servers, consumer=consumer, destination=destination, prefetch=0, start=from_, token=token, tls_ca=tls_ca
+    ) as stream:
         while max is None or printed < max:
             rows = _BATCH_ROWS if max is None else min(_BATCH_ROWS, max - printed)
             batch = stream.get(wait_ms=_WAIT_MS, rows=rows)

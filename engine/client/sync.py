@@ -324,7 +324,8 @@ def connect(
         partitions: only these; all by default.
         takeover: end an older session of this consumer (the default); False: be refused while it lives.
         standby: wait in line, for however long, until no older session of this consumer is open.
-        start: begin there, and not at what is unacked: "oldest", what is held since; see docs/protocol.md, hello.
+        start: begin there, and not at what is unacked: "oldest", "latest", "binlog.000012:4" or a time; only a
+            new consumer may, as far as the store still holds it; see docs/protocol.md, hello.
         batch_rows, batch_bytes: smaller batches than the destination's own limits.
         prefetch: batches that the server may send ahead while the stream is iterated, 2 by default; 0: none.
         ddl: iterating a batch yields `Ddl` too. transactions: `Begin` and `Commit` too. history: `History` too, past

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from engine.config import DestinationConfig
-from engine.errors import Refused, RingError
+from engine.errors import EngineError, Refused, RingError
 from engine.ha.grant import Grant
 from engine.instance import Instance
+from engine.lookback import start_at
+from engine.meta import SourceHistory
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
@@ -112,6 +114,24 @@ class Destination:
                 store.ring.drop_reader(consumer)
             raise
 
+    def _begin_at(self, consumer: str, start: str, histories: dict[int, SourceHistory]) -> None:
+        """Move a new consumer, in all partitions, to where it wants to begin."""
+        try:
+            for store in self.stores:
+                reader = store.ring.reader(consumer)
+                reader.open()
+                try:
+                    start_at(store.ring, reader, start, histories)
+                finally:
+                    reader.release()
+        except EngineError as error:
+            for store in self.stores:
+                store.ring.drop_reader(consumer)
+            raise SessionRefused(
+                UNKNOWN_START, f"this consumer can't begin there: {error.what}", remedy=error.remedy, destination=self.name,
+                consumer=consumer, start=repr(start[:100]), oldest=error.facts.get("oldest"),
+            ) from None  # fmt: skip
+
     def stand_by(self, session: Session, hello: Hello) -> int:
         """Wait for the partitions that a hello asks for; how many sessions are before this one. 0: they are free."""
         before = {*self._holders(hello), *(other for other, wanted in self._line if _overlap(wanted, hello))}
@@ -132,16 +152,20 @@ class Destination:
         claims = ((hello.consumer, partition) for partition in partitions)
         return {self._claims[claim] for claim in claims if claim in self._claims}
 
-    def claim(self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper) -> list[Lane]:
+    def claim(
+        self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper, histories: dict[int, SourceHistory]
+    ) -> list[Lane]:
         """The partitions that a session asks for, from their last acks on; ends an older session that has them.
+
+        histories: what the source numbers stand for, for a start that is a place.
 
         Raises:
             SessionRefused: unknown partition, consumer busy, or too many consumers.
         """
-        if hello.start is not None and not (hello.start == "oldest" and self.is_new(hello.consumer)):
+        if hello.start is not None and not self.is_new(hello.consumer):
             raise SessionRefused(
-                UNKNOWN_START, "this consumer can't begin there", destination=self.name, consumer=hello.consumer,
-                start=repr(hello.start[:100]), remedy='a new consumer takes "oldest"; binlog-engine position set moves others',
+                UNKNOWN_START, "only a new consumer may say where it begins", destination=self.name, consumer=hello.consumer,
+                start=repr(hello.start[:100]), remedy="name a new consumer; binlog-engine position set moves others",
             )  # fmt: skip
         partitions = sorted(hello.partitions if hello.partitions is not None else range(len(self.stores)))
         if partitions[-1] >= len(self.stores):
@@ -166,6 +190,8 @@ class Destination:
                 TOO_MANY_SESSIONS, f"this destination can't have another consumer: {error.what}", destination=self.name,
                 consumer=hello.consumer, remedy="name one of those that exist, or forget one that is no longer needed",
             ) from None  # fmt: skip
+        if hello.start is not None:
+            self._begin_at(hello.consumer, hello.start, histories)
         numbers = BatchNumbers()
         kept = acks.acked(self.name)
         lanes = []

@@ -255,7 +255,7 @@ class Session:
         """Open the session, at once or when its turn has come."""
         try:
             comes_back = destination.is_new(hello.consumer) and self._comes_back(destination, hello)
-            lanes = destination.claim(self, hello, self._hub.acks)
+            lanes = destination.claim(self, hello, self._hub.acks, self._hub.meta.histories() if hello.start else {})
         except SessionRefused as error:
             self.fail(error.code, str(error), error.elsewhere)
             return
