@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import msgpack
+
 from engine.errors import RingError
 from engine.meta import SourceHistory
 from engine.position import Start, parse_start, split_file_name
-from engine.record import Head, Kind, unpack_head
+from engine.record import HEAD_BYTES, Head, Kind, unpack_head
 from engine.ring import Reader, Ring, move_to, places
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,6 +45,41 @@ def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, Sourc
     except BaseException:
         move_to(reader, before)
         raise
+
+
+def back_to_whole_change(ring: Ring, reader: Reader) -> None:
+    """Before a new session: a reader of ours that stands between the fragments of a change goes back to the first of them.
+
+    Its consumer acked a part of the change, because the store could not hold all of it, and then lost what it had. If the
+    first fragments are overwritten already, it stays where it is, and the consumer can't put the change together.
+    """
+    ack, note = reader.ack, reader.note()
+    view = reader.view(1)
+    if not view or (head := unpack_head(view)).kind != Kind.FRAGMENT or _fragment(view, 0) == 0:
+        return
+    before = [place for place in places(ring) if place < ack]
+    if not before:
+        return
+    move_to(reader, before[0])
+    view, first, at = reader.view(), None, 0
+    for place in reversed(before):
+        at = place - before[0]
+        if unpack_head(view, at).identity < head.identity or place == before[0]:
+            break
+    for offset, other in _records(view[: ack - before[0]], at):
+        same = (other.kind, other.source, other.identity) == (Kind.FRAGMENT, head.source, head.identity)
+        if same and _fragment(view, offset) == 0:
+            first = before[0] + offset
+    move_to(reader, ack if first is None else first)
+    if note is not None:  # the same transactions are open there
+        reader.set_note(note, reader.ack)
+
+
+def _fragment(view: memoryview, at: int) -> int:
+    """Index of the fragment that the record there is."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(view[at + HEAD_BYTES : at + HEAD_BYTES + 16])
+    return unpacker.unpack()[0]
 
 
 def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, SourceHistory]) -> int:

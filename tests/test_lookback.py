@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from engine.errors import RingError
-from engine.lookback import EPOCH, start_at
+from engine.lookback import EPOCH, back_to_whole_change, start_at
 from engine.meta import SourceHistory
 from engine.record import unpack_head
 from engine.ring import FULL, Ring
@@ -111,3 +111,50 @@ def test_a_place_of_one_source_among_several_leaves_no_record_of_it_out(ring) ->
     start = started(ring, f"binlog.000001:{unpack_head(wanted).start}")
     assert begins.index(start) == 19  # the other's, which stands after the last one left out
     assert started(ring, "oldest") == begins[0]
+
+
+def fill_with_parts(ring: Ring, n_fragments: int) -> tuple[int, list[bytes]]:
+    """A change in fragments, all but the last of them acked as there was no room otherwise; where it begins, and they."""
+    fill(ring, 500)
+    history, reader = History(), ring.reader("cache")
+    reader.open()
+    history.start = 10_000_000
+    begin, fragments = history.begin(), history.fragments(n_fragments, 100_000)
+    first = ring.put + len(begin)
+    for record in (begin, *fragments[:-1]):
+        assert ring.try_put(record) != FULL
+        reader.advance(len(record))
+        reader.set_note(b"open", reader.get)
+        reader.ack_to(reader.get)
+    assert ring.try_put(fragments[-1]) != FULL
+    return first, fragments
+
+
+@pytest.mark.parametrize("n_fragments", [2, 6])
+def test_a_reader_that_acked_part_of_a_change_goes_back_to_its_first_fragment(ring, n_fragments) -> None:
+    first, fragments = fill_with_parts(ring, n_fragments)
+    reader = ring.reader("cache")
+    reader.open()
+    back_to_whole_change(ring, reader)
+    assert (reader.get, reader.ack, reader.note()) == (first, first, b"open")
+    assert bytes(reader.view()) == b"".join(fragments)
+
+
+def test_it_stays_where_it_is_if_the_first_fragment_is_overwritten(ring) -> None:
+    fill_with_parts(ring, 15)
+    reader = ring.reader("cache")
+    reader.open()
+    ack = reader.ack
+    back_to_whole_change(ring, reader)
+    assert (reader.ack, reader.note()) == (ack, b"open")
+
+
+def test_a_reader_between_two_changes_stays_where_it_is(ring) -> None:
+    fill(ring, 5)
+    for record in History().transaction(1):
+        assert ring.try_put(record) != FULL
+    reader = ring.reader("cache")
+    reader.open()
+    ack = reader.ack
+    back_to_whole_change(ring, reader)
+    assert reader.ack == ack

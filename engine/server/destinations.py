@@ -9,7 +9,7 @@ from engine.config import DestinationConfig
 from engine.errors import EngineError, Refused, RingError
 from engine.ha.grant import Grant
 from engine.instance import Instance
-from engine.lookback import start_at
+from engine.lookback import back_to_whole_change, start_at
 from engine.meta import SourceHistory
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
@@ -202,7 +202,10 @@ class Destination:
                 for place, identity in kept.items()
                 if (place.consumer, place.partition) == (hello.consumer, partition)
             }
-            cursor = Cursor(ring.reader(hello.consumer), ring.capacity, acked, numbers)
+            reader = ring.reader(hello.consumer)
+            reader.open()
+            back_to_whole_change(ring, reader)
+            cursor = Cursor(reader, ring.capacity, acked, numbers)
             cursor.count_session()
             lanes.append(Lane(self.stores[partition], cursor))
             self._claims[hello.consumer, partition] = session
