@@ -19,7 +19,7 @@ enum {
     RECORD_INSERT = 1, RECORD_UPDATE, RECORD_DELETE, RECORD_BEGIN, RECORD_COMMIT, RECORD_DDL, RECORD_SCHEMA,
     RECORD_HEARTBEAT, RECORD_FRAGMENT, RECORD_STATEMENT, RECORD_HISTORY,
 };
-enum { RECORD_KEY_CHANGED = 1, RECORD_SPLIT = 2 };
+enum { RECORD_KEY_CHANGED = 1, RECORD_SPLIT = 2, RECORD_TORN = 4, RECORD_AGAIN = 8 };
 
 static inline uint16_t record_u16(const uint8_t *p) { uint16_t v; memcpy(&v, p, 2); return __builtin_bswap16(v); }
 static inline uint32_t record_u32(const uint8_t *p) { uint32_t v; memcpy(&v, p, 4); return __builtin_bswap32(v); }

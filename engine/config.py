@@ -175,7 +175,10 @@ class SourceConfig(_Table):
     """[sources.NAME]: a server, or binlog files."""
 
     url: str | None = None
+    urls: list[str] | None = None  # instead of url: the primary, then its standbys, in the order in which they are tried
     files: list[str] | None = None
+    failover_s: float = Field(default=10.0, gt=0)  # the server in use has been away so long, and
+    failover_failures: int = Field(default=3, ge=1)  # tried so often in vain: the next of urls is tried
     password_env: str | None = None
     password_file: Path | None = None
     start: Annotated[str, AfterValidator(_start)] = "latest"
@@ -190,10 +193,10 @@ class SourceConfig(_Table):
 
     @model_validator(mode="after")
     def _either_url_or_files(self) -> SourceConfig:
-        if bool(self.url) == bool(self.files):
-            raise ValueError("needs either url or files, and not both")
-        if self.url:
-            parts = urlsplit(self.url)
+        if sum(map(bool, (self.url, self.urls, self.files))) != 1:
+            raise ValueError("needs one of url, urls and files")
+        for url in filter(None, [self.url, *(self.urls or [])]):
+            parts = urlsplit(url)
             if parts.scheme not in ("mysql", "mariadb") or not (parts.hostname or parts.query):
                 raise ValueError('url looks like "mysql://user@host:3306"')
         return self
@@ -204,7 +207,7 @@ class SourceConfig(_Table):
         Raises:
             ConfigError: password_env names a variable that is not set, or password_file can't be read.
         """
-        parts = urlsplit(self.url or "")
+        parts = urlsplit(self.url or (self.urls or [""])[0])
         password = unquote(parts.password) if parts.password is not None else None
         if password is None and self.password_file is not None:
             try:

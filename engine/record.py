@@ -36,6 +36,8 @@ MIN_RING_BYTES = 1 << 20
 
 KEY_CHANGED = 0x0001  # an update whose primary key differs before and after
 SPLIT = 0x0002  # half of such an update: its delete and its insert went to two partitions
+TORN = 0x0004  # of a commit: the transaction won't go on, all of it is void
+AGAIN = 0x0008  # may have been delivered before, under the identity that another server gave it
 
 ABSENT = msgpack.ExtType(1, b"")  # a column that the row image doesn't hold; not NULL
 

@@ -299,7 +299,7 @@ class Supervisor:
 def run_engine(config: Config) -> int:
     """Check what can be checked before anything is started, then run; returns the exit code."""
     for source in config.sources.values():
-        if source.url:
+        if source.url or source.urls:
             source.account()
     conductor: Conductor | None = None
     if config.cluster is not None:

@@ -25,7 +25,7 @@ def check(config: Annotated[Path, typer.Argument(help="The config file, such as 
     console.print(f"[green]ok[/]       {config}: {len(settings.sources)} sources, {len(settings.destinations)} destinations")
     findings: list[tuple[str, Finding]] = []
     for name, source in settings.sources.items():
-        if source.url:
+        if source.url or source.urls:
             try:
                 findings += [(name, finding) for finding in check_server(source, name)]
             except EngineError as error:

@@ -21,11 +21,17 @@ static inline int decoder_gtid(decoder_t *d) {
     uint64_t time_us = 0;
     if (d->body_bytes < 25) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
     if (d->body_bytes >= 49 && body[25] == 2) time_us = le55(body + 42);
+    if (!gtids_begin(&d->out.gtids, d->file, d->offset)) return DECODER_PYTHON;
     decoder_open_transaction(d, time_us ? time_us : decoder_event_time_us(d));
     if (d->type == EVENT_GTID) {
         d->transaction.gtid_kind = GTID_MYSQL;
         memcpy(d->transaction.uuid, body + 1, 16);
         d->transaction.number = le64(body + 17);
+        memcpy(d->out.gtids.now.id, body + 1, 16);
+        d->out.gtids.now.low = d->out.gtids.now.high = d->transaction.number;
+    } else {
+        d->out.gtids.open = d->out.gtids.note.known = 0;
+        d->out.gtids.anonymous = 1;
     }
     return DECODER_OK;
 }
@@ -34,6 +40,7 @@ static inline int decoder_gtid(decoder_t *d) {
 static inline int decoder_mariadb_gtid(decoder_t *d) {
     const uint8_t *body = decoder_event(d) + EVENT_HEADER_BYTES;
     if (d->body_bytes < 13) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
+    if (!gtids_begin(&d->out.gtids, d->file, d->offset)) return DECODER_PYTHON;
     decoder_open_transaction(d, decoder_event_time_us(d));
     d->transaction.grouped = !(body[12] & MARIADB_GTID_STANDALONE);
     d->transaction.prepared = (body[12] & MARIADB_GTID_PREPARED_XA) != 0;
@@ -41,6 +48,9 @@ static inline int decoder_mariadb_gtid(decoder_t *d) {
     d->transaction.number = le64(body);
     d->transaction.domain = le32(body + 8);
     d->transaction.server = le32(decoder_event(d) + 5);
+    memcpy(d->out.gtids.now.id, body + 8, 4);
+    d->out.gtids.now.low = d->transaction.server;
+    d->out.gtids.now.high = d->transaction.number;
     return DECODER_OK;
 }
 
@@ -100,7 +110,7 @@ static inline uint8_t *decoder_put_row_inside(decoder_t *d, const uint8_t *event
                              : d->row_image(rows->table->plan, present, src, end, p, &image_end, &other_key, &key,
                                             &d->fault_column);
         if (used >= 0) {
-            if (key.hash != other_key.hash && other_key.hash) to[RECORD_FLAGS_AT + 1] = RECORD_KEY_CHANGED;
+            if (key.hash != other_key.hash && other_key.hash) to[RECORD_FLAGS_AT + 1] |= RECORD_KEY_CHANGED;
             used += src - (event + rows->at);
         }
     }
@@ -272,8 +282,10 @@ static inline int decoder_apply(decoder_t *d) {
         return decoder_mariadb_gtid(d);
     case EVENT_QUERY: case EVENT_EXECUTE_LOAD_QUERY:
         return decoder_query(d);
-    case EVENT_FORMAT_DESCRIPTION: case EVENT_ROWS_QUERY: case EVENT_ANNOTATE_ROWS: case EVENT_HEARTBEAT: case EVENT_HEARTBEAT_V2:
-    case EVENT_BINLOG_CHECKPOINT: case EVENT_GTID_LIST: case EVENT_PREVIOUS_GTIDS: case EVENT_STOP: case EVENT_IGNORABLE:
+    case EVENT_FORMAT_DESCRIPTION: case EVENT_GTID_LIST: case EVENT_PREVIOUS_GTIDS: /* a file's head, or made up for a dump */
+        return d->input.packets && le32(decoder_event(d) + 13) && !(d->flags & EVENT_FLAG_ARTIFICIAL) ? DECODER_PYTHON : DECODER_OK;
+    case EVENT_ROWS_QUERY: case EVENT_ANNOTATE_ROWS: case EVENT_HEARTBEAT: case EVENT_HEARTBEAT_V2:
+    case EVENT_BINLOG_CHECKPOINT: case EVENT_STOP: case EVENT_IGNORABLE:
     case EVENT_TRANSACTION_CONTEXT: case EVENT_VIEW_CHANGE:
         return DECODER_OK; /* they carry no change */
     case EVENT_INTVAR: case EVENT_RAND: case EVENT_USER_VAR: case EVENT_BEGIN_LOAD_QUERY: case EVENT_APPEND_BLOCK: case EVENT_DELETE_FILE:

@@ -11,6 +11,12 @@ cdef extern from "_events.h" nogil:
     enum:
         EVENT_HEADER_BYTES
         EVENT_QUERY
+        EVENT_FORMAT_DESCRIPTION
+        EVENT_GTID
+        EVENT_ANONYMOUS_GTID
+        EVENT_MARIADB_GTID
+        EVENT_PREVIOUS_GTIDS
+        EVENT_GTID_LIST
         EVENT_EXECUTE_LOAD_QUERY
         EVENT_ROTATE
         EVENT_TABLE_MAP
@@ -59,9 +65,37 @@ cdef extern from "_transaction.h" nogil:
     uint32_t transaction_gtid(const transaction_t *t, uint8_t *to) noexcept
 
 
+cdef extern from "_gtids.h" nogil:
+    ctypedef struct gtid_entry_t:
+        uint8_t id[16]
+        uint8_t tag_bytes
+        uint8_t tag[32]
+        uint64_t low
+        uint64_t high
+
+    ctypedef struct gtid_note_t:
+        uint8_t known
+        uint8_t mariadb
+        uint8_t count
+        uint8_t marked
+        uint32_t mark_file
+        uint64_t mark_start
+        gtid_entry_t entries[13]
+
+    ctypedef struct gtids_t:
+        gtid_note_t note
+        int open
+        gtid_entry_t now
+        int anonymous
+
+    int gtids_count(gtids_t *g) noexcept
+    int gtids_begin(gtids_t *g, uint32_t file, uint64_t start) noexcept
+
+
 cdef extern from "_output.h" nogil:
     enum:
         NOTE_VERSION
+        NOTE_LEFT
         COUNTER_DDL
         COUNTER_STATEMENTS
         COUNTER_FILE
@@ -90,6 +124,7 @@ cdef extern from "_output.h" nogil:
     ctypedef struct output_t:
         ring_t *ring
         source_note_t last
+        gtids_t gtids
         uint64_t records
         uint64_t total
         uint8_t *scratch
@@ -179,6 +214,7 @@ cdef extern from "_apply.h" nogil:
         uint64_t offset
         uint64_t next_offset
         uint64_t last_time_us
+        uint64_t again_until_us
         int started
         uint32_t first_file
         uint64_t first_offset
@@ -211,6 +247,7 @@ cdef extern from "_apply.h" nogil:
     void decoder_forget_tables(decoder_t *d) noexcept
     int decoder_put_packed(decoder_t *d, int kind, uint32_t table_key, uint32_t event, const uint8_t *after, size_t n,
                            int counts) noexcept
+    int decoder_tear(decoder_t *d, int closed) noexcept
     int decoder_heartbeat(decoder_t *d, uint64_t time_us) noexcept
     void decoder_finish_event(decoder_t *d) noexcept
     void decoder_forget_unpacked(decoder_t *d) noexcept
@@ -233,6 +270,7 @@ cdef class Decoder:
     cdef bint commit_due       # it is a transaction by itself
     cdef public object prepared  # xa.PreparedGroups; None: XA transactions can't be read
     cdef bint replayed      # a prepared XA transaction has been read again: its commit is due
+    cdef public object ledger    # ledger.Ledger: hears of file heads, and takes GTIDs over; None: nobody keeps them
     cdef object payload     # reader of the open TRANSACTION_PAYLOAD
     cdef dict versions      # TABLE_MAP's body without the id -> KnownTable
     cdef readonly str source

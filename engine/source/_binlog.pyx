@@ -123,6 +123,8 @@ cdef class Decoder:
         decoder_forget_unpacked(&self.d)
         self.statement_put = self.commit_due = self.replayed = False
         self.d.replaying = False
+        if self.d.transaction.open:
+            self.d.out.gtids.open = False  # it comes again
         self.d.have_event = self.d.described = self.d.rows.active = self.d.transaction.open = self.d.started = 0
         self.d.checksum = checksum
         decoder_forget_tables(&self.d)
@@ -162,6 +164,22 @@ cdef class Decoder:
         return ResumePoint(
             d.number, d.file, d.transaction.start if d.transaction.open else d.next_offset,
             Identity(place.file, place.start, place.event, place.row), d.resume_fragments, bool(begun))
+
+    def leave(self):
+        """The next bytes are another server's: its history has a number of its own. False: the ring is full, call again.
+
+        A transaction that is in the ring in part is ended there as torn.
+        """
+        if not output_flush(&self.d.out):
+            return False
+        if not self.d.transaction.open and not gtids_count(&self.d.out.gtids):
+            self._take_gtids()
+        if decoder_tear(&self.d, NOTE_LEFT) != DECODER_OK:
+            return False
+        self.d.resuming = self.d.out.gtids.open = False
+        self.base = ""
+        self.d.number = 0
+        return True
 
     cdef int enter(self, str base, uint32_t file, uint64_t offset) except -1:
         self.ring.check_writing()
@@ -212,6 +230,47 @@ cdef class Decoder:
         """That event's type, as its header claims; None where not even that has come in."""
         cdef int type = input_claimed_type(&self.d.input)
         return None if type < 0 else events.type_name(type)
+
+    # ---- what was executed (see ledger.py) -----------------------------------------------------------------------
+
+    def know_gtids(self, mark, bint mariadb, entries):
+        """Executed is the set that meta keeps for the place `mark` (None: the empty set), and `entries`."""
+        cdef gtid_note_t *note = &self.d.out.gtids.note
+        memset(note, 0, sizeof(note[0]))
+        note.known, note.mariadb, note.marked, note.count = True, mariadb, mark is not None, len(entries)
+        if mark is not None:
+            note.mark_file, note.mark_start = mark.file, mark.start
+        for i, (owner, tag, low, high) in enumerate(entries):
+            memcpy(note.entries[i].id, <const uint8_t *><bytes>owner, 16)
+            note.entries[i].tag_bytes = len(tag)
+            memcpy(note.entries[i].tag, <const uint8_t *><bytes>tag, len(tag))
+            note.entries[i].low, note.entries[i].high = low, high
+
+    def gtid_entries(self):
+        """(owner, tag, low, high) of what was executed since the mark; None: not known."""
+        cdef gtids_t *g = &self.d.out.gtids
+        if not self.d.transaction.open and not self.d.out.pending:
+            gtids_count(g)
+        if not g.note.known:
+            return None
+        return [(g.note.entries[i].id[:16], g.note.entries[i].tag[:g.note.entries[i].tag_bytes], g.note.entries[i].low,
+                 g.note.entries[i].high) for i in range(g.note.count)]
+
+    @property
+    def boundary(self):
+        """Identity of the place before which `gtid_entries` were executed: the open transaction's begin, or the next event."""
+        if self.d.transaction.open:
+            return Identity(self.d.transaction.file, self.d.transaction.start, 0, 0)
+        return Identity(self.d.file, self.d.next_offset, 0, 0)
+
+    @property
+    def anonymous(self):
+        """Transactions without GTIDs have come."""
+        return bool(self.d.out.gtids.anonymous)
+
+    def flag_again(self, uint64_t until_us):
+        """Records of transactions committed up to then (µs since 1970) say that they may have come before."""
+        self.d.again_until_us = until_us
 
     # ---- bytes in, records out -----------------------------------------------------------------------------------
 
@@ -309,6 +368,12 @@ cdef class Decoder:
                 self.enter(base, file, offset)
         elif type == EVENT_GTID_TAGGED:
             self._tagged_gtid(self.body())
+        elif type == EVENT_FORMAT_DESCRIPTION or type == EVENT_PREVIOUS_GTIDS or type == EVENT_GTID_LIST:
+            if self.ledger is not None:
+                self.ledger.file_head(type, decoder_event(&self.d)[:EVENT_HEADER_BYTES], self.body(), self.d.file)
+        elif type == EVENT_GTID or type == EVENT_ANONYMOUS_GTID or type == EVENT_MARIADB_GTID:
+            self._take_gtids()
+            return True
         else:
             raise events.not_understood(type, self._error)
         decoder_finish_event(&self.d)
@@ -387,8 +452,22 @@ cdef class Decoder:
         self.statement_put = self.commit_due = False
         return True
 
+    def _take_gtids(self):
+        """There are too many for the note: meta gets them."""
+        self.ledger.keep()
+        if not gtids_count(&self.d.out.gtids):
+            raise InternalError("GTIDs found no room", source=self.source)
+
     def _tagged_gtid(self, bytes body):
+        cdef gtid_entry_t *now = &self.d.out.gtids.now
         tagged = gtid.parse_tagged_gtid(body, self._error)
+        if not gtids_begin(&self.d.out.gtids, self.d.file, self.d.offset):
+            self._take_gtids()
+            gtids_begin(&self.d.out.gtids, self.d.file, self.d.offset)
+        memcpy(now.id, <const uint8_t *><bytes>tagged.uuid, 16)
+        now.tag_bytes = len(tagged.tag)
+        memcpy(now.tag, <const uint8_t *><bytes>tagged.tag, len(tagged.tag))
+        now.low = now.high = tagged.number
         text = tagged.text.encode()[:GTID_TEXT_BYTES - 2]
         decoder_open_transaction(&self.d, tagged.commit_time_us or decoder_event_time_us(&self.d))
         self.d.transaction.gtid_kind = GTID_TEXT

@@ -106,6 +106,7 @@ typedef struct {
     uint32_t file;         /* number of the binlog file */
     uint64_t offset, next_offset; /* of the event now read, and behind it */
     uint64_t last_time_us; /* commit time of the last transaction */
+    uint64_t again_until_us; /* transactions up to this commit time may have been delivered before, from another server */
     int started;           /* a transaction has been seen, the first one here: */
     uint32_t first_file;
     uint64_t first_offset;
@@ -246,6 +247,7 @@ static inline void decoder_head(const decoder_t *d, uint8_t *to, int kind, uint3
     record_head_init(to);
     to[RECORD_KIND_AT] = (uint8_t)kind;
     record_set_u16(to + RECORD_SOURCE_AT, d->number);
+    if (d->again_until_us && d->transaction.time_us <= d->again_until_us) to[RECORD_FLAGS_AT + 1] = RECORD_AGAIN;
     record_set_u64(to + RECORD_TIME_AT, d->transaction.time_us);
     record_set_u32(to + RECORD_FILE_AT, d->transaction.file);
     record_set_u64(to + RECORD_START_AT, d->transaction.start);
@@ -315,6 +317,38 @@ static inline int decoder_put_packed(decoder_t *d, int kind, uint32_t table_key,
     return output_flush(&d->out) ? DECODER_OK : DECODER_FULL;
 }
 
+/* The transaction whose begin is in the ring won't go on: a commit record says so, and that all of it is void. `closed`: see
+ * source_note_t. The place is behind all that the ring has of it. */
+static inline int decoder_tear(decoder_t *d, int closed) {
+    source_note_t *last = &d->out.last;
+    if (!output_flush(&d->out)) return DECODER_FULL;
+    if (last->begun) {
+        uint8_t *to = output_room(&d->out, SMALL_RECORD_BYTES), *p;
+        if (!to) return DECODER_FULL;
+        int same = d->transaction.file == last->file && d->transaction.start == last->start;
+        if (!same) d->transaction.gtid_kind = GTID_NONE;
+        d->transaction.file = last->file;
+        d->transaction.start = last->start;
+        d->transaction.time_us = last->time_us;
+        p = decoder_put_mark(d, to, RECORD_COMMIT, last->event + 1, 0);
+        *p++ = 0xc0;
+        to[RECORD_FLAGS_AT + 1] = RECORD_TORN;
+        record_set_u16(to + RECORD_SOURCE_AT, last->source);
+        record_set_u32(to + RECORD_LENGTH_AT, (uint32_t)(p - to));
+        last->event++;
+        last->row = last->begun = last->fragments = 0;
+        last->closed = (uint8_t)closed;
+        last->next_file = d->file;
+        last->next_offset = d->next_offset;
+        d->out.gtids.open = 0; /* it wasn't executed */
+        output_claim(&d->out, p - to);
+        output_publish(&d->out);
+    }
+    d->transaction.open = d->transaction.begun = d->rows.active = d->resume_begun = 0;
+    d->resume_fragments = 0;
+    return DECODER_OK;
+}
+
 /* Says how far the source has come: to the open transaction, or the next event. 0: not now. */
 static inline int decoder_heartbeat(decoder_t *d, uint64_t time_us) {
     place_t place = {d->file, d->transaction.open ? d->transaction.start : d->next_offset, 0, 0};
@@ -328,6 +362,7 @@ static inline int decoder_heartbeat(decoder_t *d, uint64_t time_us) {
     record_set_u64(to + RECORD_START_AT, place.start);
     record_set_u32(to + RECORD_LENGTH_AT, RECORD_HEAD_BYTES + 2);
     to[RECORD_HEAD_BYTES] = to[RECORD_HEAD_BYTES + 1] = 0xc0;
+    if (!d->transaction.open) gtids_count(&d->out.gtids);
     decoder_mark(d, &d->out.last, 0, 0, 1);
     d->out.last.file = place.file;
     d->out.last.start = d->out.last.next_offset = place.start;

@@ -124,6 +124,9 @@ static inline int decoder_next_event(decoder_t *d) {
     d->body_bytes = size - EVENT_HEADER_BYTES;
     if (outer) {
         if (d->type == EVENT_FORMAT_DESCRIPTION) {
+            /* the head of the next file, and the transaction in the ring is not over: the server died, and rolled it back */
+            if (d->input.packets && le32(event + 13) && d->out.last.begun && d->file > d->out.last.file
+                && (code = decoder_tear(d, NOTE_CLOSED)) != DECODER_OK) return code;
             if ((code = decoder_describe(d, event, size)) != DECODER_OK) return code;
         } else if (!d->described && d->type != EVENT_ROTATE && d->type != EVENT_HEARTBEAT && d->type != EVENT_HEARTBEAT_V2) {
             return decoder_failed(d, FAULT_NOT_DESCRIBED, d->type);

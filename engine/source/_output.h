@@ -9,15 +9,17 @@
 #ifndef BINLOG_ENGINE_OUTPUT_H
 #define BINLOG_ENGINE_OUTPUT_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
+#include "_gtids.h"
 #include "_pages.h"
 #include "_record.h"
 #include "_ring.h"
 
 enum {
-    NOTE_VERSION = 1,
+    NOTE_VERSION = 2,
     PUBLISH_BYTES = 64 << 10,
     PUBLISH_RECORDS = 256,
     SMALL_RECORD_BYTES = 512,       /* begin, commit, heartbeat: the longest GTID and a head fit */
@@ -43,7 +45,8 @@ typedef struct __attribute__((packed)) {
     uint32_t version;
     uint16_t source;
     uint8_t begun;        /* the record's transaction goes on, and its begin record is in the ring */
-    uint8_t closed;       /* the record's transaction is over: go on at next_file and next_offset, not at start */
+    uint8_t closed;       /* NOTE_CLOSED: the record's transaction is over: go on at next_file and next_offset, not at start;
+                             NOTE_LEFT: this history was left for another server, go on by GTID or time only */
     uint32_t file;
     uint64_t start;
     uint32_t event, row;
@@ -53,11 +56,13 @@ typedef struct __attribute__((packed)) {
     uint64_t time_us;
 } source_note_t;
 _Static_assert(sizeof(source_note_t) == 52, "the note's bytes, unpacked in Python too");
-_Static_assert(sizeof(source_note_t) <= RING_NOTE_BYTES, "a note fits the ring's header");
+_Static_assert(sizeof(source_note_t) + sizeof(gtid_note_t) <= RING_NOTE_BYTES, "a note fits the ring's header");
+enum { NOTE_CLOSED = 1, NOTE_LEFT = 2 };
 
 typedef struct {
     ring_t *ring;
     source_note_t last;          /* the last record claimed */
+    gtids_t gtids;               /* executed before it */
     uint64_t records, rows, bytes; /* claimed and not yet published */
     uint64_t total;              /* records claimed by this decoder */
     uint8_t *scratch;
@@ -86,7 +91,11 @@ static inline void output_set(const output_t *o, int counter, uint64_t value) {
 static inline void output_publish(output_t *o) {
     if (!o->records) return;
     ring_header_t *h = o->ring->header;
-    ring_note_write(h->notes, h->put, o->ring->claim, &o->last, sizeof o->last);
+    uint8_t note[sizeof(source_note_t) + sizeof(gtid_note_t)];
+    memcpy(note, &o->last, sizeof o->last);
+    size_t n = sizeof o->last;
+    n += gtids_write(&o->gtids, note + n, o->last.closed == NOTE_CLOSED, o->last.file, o->last.start);
+    ring_note_write(h->notes, h->put, o->ring->claim, note, n);
     ring_publish(o->ring);
     output_count(o, COUNTER_ROWS, o->rows);
     output_count(o, COUNTER_RECORD_BYTES, o->bytes);

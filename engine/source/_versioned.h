@@ -40,7 +40,7 @@ static __attribute__((noinline)) uint8_t *version_record(rows_t *rows, uint8_t *
         if (past) to[RECORD_KIND_AT] = RECORD_HISTORY;
         return p;
     }
-    to[RECORD_FLAGS_AT + 1] = 0;
+    to[RECORD_FLAGS_AT + 1] &= RECORD_AGAIN;
     rows->ending = !rows->ending;
     if (rows->ending) {
         to[RECORD_KIND_AT] = RECORD_DELETE;

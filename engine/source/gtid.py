@@ -16,12 +16,17 @@ from collections.abc import Callable
 from typing import NamedTuple
 from uuid import UUID
 
+TAG_BYTES = 32
+
 
 class TaggedGtid(NamedTuple):
-    """text: `uuid:tag:number`. commit_time_us: on this server, since 1970; 0: not told."""
+    """text: `uuid:tag:number`, and its parts. commit_time_us: on this server, since 1970; 0: not told."""
 
     text: str
     commit_time_us: int
+    uuid: bytes
+    tag: bytes
+    number: int
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:
@@ -65,4 +70,5 @@ def parse_tagged_gtid(body: bytes, fail: Callable[..., Exception]) -> TaggedGtid
                 break
     except (IndexError, ValueError):
         raise fail("a tagged GTID can't be read") from None
-    return TaggedGtid(f"{UUID(bytes=uuid)}:{tag}:{number}" if tag else f"{UUID(bytes=uuid)}:{number}", commit_time_us)
+    text = f"{UUID(bytes=uuid)}:{tag}:{number}" if tag else f"{UUID(bytes=uuid)}:{number}"
+    return TaggedGtid(text, commit_time_us, uuid, tag.encode()[:TAG_BYTES], number)

@@ -6,7 +6,7 @@ import select
 from collections.abc import Iterator
 
 from engine.config import SourceConfig
-from engine.errors import ConnectionLost, PositionError
+from engine.errors import ConnectionLost
 from engine.position import join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
 from engine.source.connection import Connection
@@ -14,6 +14,12 @@ from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
 from engine.source.events import error_packet
 from engine.source.files import MAGIC
+from engine.source.history_check import check_history, check_takeover
+from engine.source.ledger import Ledger
+from engine.source.server_facts import ServerFacts
+from engine.source.server_identity import Turn, read_file_mark, server_name
+from engine.source.servers import Servers
+from engine.source.start_position import executed_before
 from engine.source.xa import whole_packets
 
 
@@ -22,46 +28,78 @@ class LiveFeed:
 
     finished = False
 
-    def __init__(self, decoder: Decoder, config: SourceConfig, source: str) -> None:
+    def __init__(self, decoder: Decoder, config: SourceConfig, source: str, ledger: Ledger) -> None:
         self._decoder = decoder
         self._config = config
         self._source = source
-        self._connection = Connection(config, source)
+        self._ledger = ledger
+        self.servers = Servers(config)
+        self._connection = Connection(self.servers.current, source)
         self._poll = select.poll()
         self._fd = -1
-        self._server_uuid = ""
 
     def open(self, base: str, number: int, offset: int) -> None:
-        """Dump from an offset of this file; base "": from the config's start.
+        """Dump from an offset of this file of the history that the ledger is at; base "": from the config's start.
 
         Raises:
             ConnectionLost: no server there now. ServerSetupError, PositionError: it can't serve us from there.
         """
-        self.close()
-        facts = self._connection.connect()
-        self._check_same_server(facts.server_uuid)
-        checksum = facts.checksum == "CRC32"
+        facts = self._connect()
+        ledger = self._ledger
         if base:
-            position = DumpPosition(join_file_name(base, number), offset)
-        else:
-            position = self._connection.resolve_start(parse_start(self._config.start))
-            if position.gtid is None:
-                base, number = split_file_name(position.file)
-                offset = position.offset
+            turn = ledger.turn(ledger.number)
+            mark = ledger.file_mark(ledger.number, number)
+            found = check_history(self._connection, turn, base, number, offset, mark, ledger.executed())
+            if turn is None:
+                ledger.adopt(ledger.number, server_name(facts), self._connection.where)
+            self._dump(DumpPosition(join_file_name(base, number), offset))
+            if mark is None:
+                ledger.keep_file_mark(number, found)
+            return
+        ledger.at_server(server_name(facts), self._connection.where)
+        position = self._connection.resolve_start(parse_start(self._config.start))
+        ledger.begin(executed_before(self._connection, position))
+        self._dump(position)
+        if position.gtid is None:
+            ledger.keep_file_mark(self._decoder.position[1], read_file_mark(self._connection, position.file))
+
+    def take_over(self, why: str, *, again: bool) -> None:
+        """Dump by GTID from a server that the ledger's history is not of: what comes is a new history.
+
+        again: what is there now may have been delivered before.
+
+        Raises:
+            ConnectionLost, ServerSetupError, PositionError: as for open.
+        """
+        facts = self._connect()
+        executed = check_takeover(self._connection, self._ledger.executed())
+        if again:
+            with self._connection.beside() as second:
+                now_s = float(second.query("SELECT UNIX_TIMESTAMP(NOW(6))")[0][0])
+            self._decoder.flag_again(int(now_s * 1e6))
+        self._ledger.at_server(server_name(facts), self._connection.where, why)
+        self._dump(DumpPosition("", len(MAGIC), str(executed)))
+
+    def serves(self, turn: Turn | None) -> bool:
+        """Whether the server in use is the one of this turn, as far as its address tells."""
+        return not self.servers.several or turn is None or turn.where == self.servers.where
+
+    def _connect(self) -> ServerFacts:
+        self.close()
+        self._connection = Connection(self.servers.current, self._source)
+        return self._connection.connect()
+
+    def _dump(self, position: DumpPosition) -> None:
+        checksum = self._connection.known_facts.checksum == "CRC32"
+        base, number, offset = "", 0, 0
+        if position.gtid is None:
+            base, number = split_file_name(position.file)
+            offset = position.offset
         self._decoder.open(base, number, offset, checksum=checksum)
         self._connection.dump(position)
         self._fd = self._connection.fileno()
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLIN)
-
-    def _check_same_server(self, server_uuid: str) -> None:
-        if self._server_uuid and server_uuid and server_uuid != self._server_uuid:
-            raise PositionError(
-                "another server answers at this address: its binlog files are others under the same names",
-                source=self._source, server_uuid=server_uuid, was=self._server_uuid,
-                remedy="point the source's url to the server it was reading, or begin anew with another source name",
-            )  # fmt: skip
-        self._server_uuid = server_uuid or self._server_uuid
 
     def choose_server_id(self) -> bool:
         """Another replica has ours: take another one with the next dump. False: the config says which it must be."""

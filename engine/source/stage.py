@@ -12,7 +12,7 @@ from engine.config import Config, SourceConfig
 from engine.counters import SourceCounter
 from engine.errors import BinlogError, ConfigError, ConnectionLost, EngineError, ServerSetupError, SourceError
 from engine.instance import Instance
-from engine.meta import Meta, Place
+from engine.meta import Meta
 from engine.meta.open import open_meta
 from engine.position import Identity, parse_start, split_file_name
 from engine.ring import Ring
@@ -20,8 +20,10 @@ from engine.source._binlog import ENDED, NEED_INPUT, RING_FULL, Decoder
 from engine.source.files import MAGIC, FileFeed, find_files
 from engine.source.history.history import Moment, SchemaHistory
 from engine.source.history.snapshot import ServerTables
+from engine.source.ledger import Ledger
 from engine.source.live import LiveFeed
-from engine.source.note import ResumePoint, resume_from_acked, unpack_note
+from engine.source.note import ResumePoint
+from engine.source.resume import least_reached, resume_point
 from engine.source.retries import Retries
 from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
 from engine.source.tables import TableVersions
@@ -34,6 +36,8 @@ log = logging.getLogger("engine.source")
 STEP_BYTES = 1 << 20  # of events, between two looks at the clock
 WORK_BYTES = 4 << 20  # of one do_work
 WORK_NS = 20_000_000
+# Of a server that can't go on with a history: another one of the source's may, or this one later.
+MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
 SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
 HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
@@ -83,6 +87,9 @@ class SourceStage:
         self._server: ServerTables | None = None
         self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
         self._keeps_first = False  # the place it all begins at is known, and kept
+        self._live = config.sources[name].files is None
+        self._moving = ""  # why the history is left for another server
+        self._ring_is_new = False  # and what the consumers had was in another one
         self._running = False  # the feed is open
         self._ended_file = 0  # number of a file whose end a crash of the server cut off: the next one goes on
         self._full = False
@@ -107,63 +114,46 @@ class SourceStage:
         self._server = None if self._source.files else ServerTables(self._source, self._name)
         self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
         tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key, self._history)
-        self._decoder = Decoder(
-            self._ring, tables, source=self._name, packets=self._source.files is None,
-            number_of=lambda base: meta.source_number(self._name, base),
-        )  # fmt: skip
+        self._ledger = Ledger(
+            meta, self._name, lambda: least_reached(meta, self._config, self._name, self._destinations, self._held)
+        )
+        number_of = self._ledger.number_of if self._live else lambda base: meta.source_number(self._name, base)
+        self._decoder = Decoder(self._ring, tables, source=self._name, packets=self._live, number_of=number_of)
         self._feed: Feed
         if self._source.files:
             self._feed = FileFeed(self._decoder, find_files(self._source.files), self._name)
         else:
-            self._feed = LiveFeed(self._decoder, self._source, self._name)
+            self._ledger.attach(self._decoder)
+            self._feed = LiveFeed(self._decoder, self._source, self._name, self._ledger)
         self._decoder.prepared = PreparedGroups(self._feed, self._name)
-        self._point = self._resume_point(meta)
+        self._point = resume_point(meta, self._config, self._name, self._destinations, self._held, self._ring.note())
         self._keeps_first = self._point is not None
+        self._ring_is_new = self._keeps_first and self._ring.note() is None
+        if self._point is not None and self._live:
+            self._recall(self._point)
         if self._point is not None:
             log.info("%s goes on after %s", self._name, self._point.after)
 
-    def _resume_point(self, meta: Meta) -> ResumePoint | None:
-        """The ring's own last record; or what all consumers have acked; or where this history was first read from."""
+    def _recall(self, point: ResumePoint) -> None:
+        """The history that goes on, what was executed in it, and the server that it was read from last."""
         assert self._ring is not None
-        note = self._ring.note()
-        if note is not None:
-            return unpack_note(note)
-        numbers = sorted(n for n, history in meta.histories().items() if history.source == self._name)
-        for number in reversed(numbers):
-            after = self._acked_by_all(meta, number) or meta.first_position(number)
-            if after is not None:
-                return resume_from_acked(number, after)
-        return None
+        self._ledger.go_on(point.source)
+        self._ledger.restore(point.source, point.gtids)
+        newest = self._ledger.turn(max(self._ledger.histories(), default=0))
+        if newest is not None:
+            self._live_feed.servers.choose(newest.where)
+        if point.left:
+            self._moving = "it was left for another server"
 
-    def _acked_by_all(self, meta: Meta, number: int) -> Identity | None:
-        """What every consumer of every partition fed by this source has acked, where one has acked nothing that is where this
-        history was first read from: one that was moved may be before that. None: neither is known.
+    @property
+    def _live_feed(self) -> LiveFeed:
+        assert isinstance(self._feed, LiveFeed)
+        return self._feed
 
-        A store in a file counts by what it holds instead: its consumers get the rest from there.
-        """
-        first = meta.first_position(number)
-        acked = {place: at for place, at in meta.acked().items() if place.source == number}
-        least: list[Identity] = []
-        for name in self._destinations:
-            destination = self._config.destinations[name]
-            if destination.store.kind == "file":
-                for partition in range(destination.partitions):
-                    with closing(Ring.attach(self._instance.store_ring(name, partition))) as store:
-                        held = store_positions(store)
-                    if number >= max(held, default=0):  # otherwise it is past this history
-                        if (at := held.get(number) or first) is None:
-                            return None
-                        least.append(at)
-                continue
-            consumers = {*destination.consumers, *(p.consumer for p in acked if p.destination == name)}
-            for consumer in consumers:
-                for partition in range(destination.partitions):
-                    place = Place(name, consumer, partition, number)
-                    at = acked.get(place) or first
-                    if at is None:
-                        return None
-                    least.append(Identity(*at))
-        return min(least, default=None)
+    def _held(self, destination: str, partition: int) -> dict[int, Identity]:
+        """How far a store in a file has come, by source number: its consumers get the rest from there."""
+        with closing(Ring.attach(self._instance.store_ring(destination, partition))) as store:
+            return store_positions(store)
 
     # ---- work ----------------------------------------------------------------------------------------------------
 
@@ -195,23 +185,17 @@ class SourceStage:
         if error.reason == TRUNCATED:  # by a crash; the server rolled back what it had half written, and began a new file
             self._ended_file = self._decoder.position[1]
             return self._feed.has_file(*self._decoder.position[:1], self._ended_file + 1)
+        if self._live_feed.servers.several and error.reason in MAY_PASS_ELSEWHERE and not self._running:
+            return True
         refused = isinstance(error, ServerSetupError) and not self._running
         return isinstance(error, ConnectionLost) or (refused and self._keeps_first)  # it once let us in
 
     def _open(self, now_ns: int) -> None:
         """Open the feed where the ring's content ends; the first time, where the resume point or the config says."""
-        point = self._point
-        if self._keeps_first:  # otherwise nothing was read yet, and it begins as the config says
-            point = self._decoder.resume_point() or self._point
-        if point is None:
-            self._feed.open(*self._configured_start())
+        if self._moving or not self._at_its_server():
+            self._take_over()
         else:
-            assert self._meta is not None
-            self._decoder.resume(point)
-            base = self._meta.histories()[point.source].binlog
-            if point.file == self._ended_file:
-                point = point._replace(file=point.file + 1, offset=len(MAGIC))
-            self._feed.open(base, point.file, point.offset)
+            self._open_here()
         self._running = True
         self._full = False
         self._received_ns = self._opened_ns = now_ns
@@ -224,6 +208,38 @@ class SourceStage:
             if self._source.start == "latest":
                 self._history.begin(Moment(self._decoder.number, base, first))
             self._keep_first(first)
+
+    def _open_here(self) -> None:
+        point = self._point
+        if self._keeps_first:  # otherwise nothing was read yet, and it begins as the config says
+            point = self._decoder.resume_point() or self._point
+        if point is None:
+            self._feed.open(*self._configured_start())
+            return
+        assert self._meta is not None
+        if point.file == self._ended_file:
+            point = point._replace(file=point.file + 1, offset=len(MAGIC))
+        self._decoder.resume(point)
+        if self._live:
+            self._ledger.go_on(point.source)
+        self._feed.open(self._meta.histories()[point.source].binlog, point.file, point.offset)
+
+    def _at_its_server(self) -> bool:
+        """Whether the server in use is the one that the history was read from."""
+        return not self._live or not self._keeps_first or self._live_feed.serves(self._ledger.turn(self._ledger.number))
+
+    def _take_over(self) -> None:
+        """Go on at another server by GTID."""
+        why = self._moving or (str(self.trouble) if self.trouble else "the server in use is another one")
+        if not self._moving and self._point is not None and self._decoder.resume_point() is None:
+            self._decoder.resume(self._point)  # so that what is torn in the ring is known
+        self._moving = why
+        if not self._decoder.leave():
+            raise ConnectionLost("the ring is full; the next server waits", source=self._name)
+        # what consumers had acked since the set that is known was kept comes again
+        self._live_feed.take_over(why, again=self._ring_is_new and not self._decoder.records)
+        self._point, self._keeps_first, self._moving = None, False, ""
+        log.warning("%s goes on at %s: %s", self._name, self._live_feed.servers.where, why)
 
     def _configured_start(self) -> tuple[str, int, int]:
         """Files begin with the first, unless the config names one; a server is asked."""
@@ -269,9 +285,13 @@ class SourceStage:
             if self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS:
                 self._retries.worked()
                 self.trouble = None
+                if self._live:
+                    self._live_feed.servers.worked()
             self._set(SourceCounter.RECEIVED_NS, now_ns)
         if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(decoder.first_start)
+        if self._live:
+            self._ledger.turn_of_work(now_ns)
         work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
         if feed.finished and not work:
             self._finish()
@@ -310,6 +330,11 @@ class SourceStage:
         self._feed.close()
         self._set(SourceCounter.CONNECTED, 0)
         pause_s = self._retries.pause_s(refused=isinstance(error, ServerSetupError))
+        if self._live:
+            servers = self._live_feed.servers
+            if servers.failed(now_ns):
+                log.warning("%s: the server's turn is over, the next one is %s", self._name, servers.where)
+            pause_s = min(pause_s, servers.retry_within_s)
         self._retry_ns = now_ns + int(pause_s * 1e9)
         self.trouble = error
         log.warning("%s; next try in %.1f s", error, pause_s)
@@ -337,6 +362,8 @@ class SourceStage:
                 self._ring.close_writer()
             self._ring.close()
         if self._meta is not None:
+            if self._live and self._running:
+                self._ledger.keep()
             self._meta.close()
 
     def _set(self, counter: SourceCounter, value: int) -> None:

@@ -8,11 +8,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from engine.errors import ConfigError, PositionError, ServerSetupError
 from engine.position import Start, split_file_name
 from engine.source.dump_command import DumpPosition, check_gtid
-from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS, EventHeader, read_headers
+from engine.source.event_headers import (
+    FORMAT_DESCRIPTION,
+    GTID,
+    GTID_TAGGED,
+    ROTATE,
+    TRANSACTION_STARTS,
+    EventHeader,
+    read_headers,
+)
+from engine.source.gtid import parse_tagged_gtid
+from engine.source.gtid_set import Gtids, MysqlGtids, parse_gtids
+from engine.source.xa import whole_packets
 
 if TYPE_CHECKING:
     from engine.source.connection import Connection
@@ -57,6 +69,45 @@ def latest(connection: Connection) -> DumpPosition:
     if not rows:
         raise _no_binlog(connection)
     return DumpPosition(str(rows[0][0]), int(rows[0][1]))
+
+
+def executed_before(connection: Connection, position: DumpPosition) -> Gtids | None:
+    """What was executed before this place; None: the binlog has no GTIDs, or its first events will say it."""
+    facts = connection.known_facts
+    if position.gtid is not None:
+        return parse_gtids(facts.flavour, position.gtid)
+    if position.offset == FIRST_OFFSET or facts.gtid_mode != "ON":
+        return None
+    if facts.is_mariadb:
+        found = connection.query("SELECT BINLOG_GTID_POS(%s, %s)", position.file, position.offset)[0][0]
+        return None if found is None else parse_gtids(facts.flavour, str(found))
+    return _mysql_executed(connection, position)
+
+
+def _mysql_executed(connection: Connection, position: DumpPosition) -> Gtids | None:
+    """Reads the file's events up to the place, or asks the server where that is the binlog's end."""
+    row = connection.query_either("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")[0]
+    if (str(row[0]), int(row[1])) == (position.file, position.offset):
+        return parse_gtids("mysql", str(row[4]))
+    executed: MysqlGtids | None = None
+    with connection.beside() as second:
+        second.dump(DumpPosition(position.file, FIRST_OFFSET), to_end=True)
+        at = 0
+        for packet in whole_packets(second, second.config.read_timeout_s):
+            if packet[0] != 0 or at >= position.offset:
+                break
+            kind, body = packet[5], packet[20:]
+            at = int.from_bytes(packet[14:18], "little") or at
+            if kind == 35:  # PREVIOUS_GTIDS
+                executed = MysqlGtids.decode(body)
+            elif executed is not None and at <= position.offset and kind in (GTID, GTID_TAGGED):
+                if kind == GTID:
+                    uuid, tag, number = body[1:17], "", int.from_bytes(body[17:25], "little")
+                else:
+                    tagged = parse_tagged_gtid(body, PositionError)
+                    uuid, tag, number = tagged.uuid, tagged.tag.decode(), tagged.number
+                executed.add((str(UUID(bytes=uuid)), tag), number, number)
+    return executed
 
 
 def files(connection: Connection) -> list[tuple[str, int]]:
