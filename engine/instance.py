@@ -47,6 +47,10 @@ class Instance:
         """JSON that says which rings were made whole and for which config, for an engine that comes after a killed one."""
         return self.data_dir / "rings.json"
 
+    def switch_file(self, source: str) -> Path:
+        """What `source switch` leaves for a source: the server to go to."""
+        return self.data_dir / f"switch.{source}"
+
     def meta_file(self, kind: str) -> Path:
         """SQLite file of the meta manager; the memory kind lies in shared memory and goes with the engine."""
         return self.data_dir / "meta.sqlite" if kind == "file" else Path("/dev/shm") / f"{self.prefix}meta.sqlite"

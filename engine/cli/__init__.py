@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from engine.cli import bench, check, cluster, decode, position, run, schema, status, tail
+from engine.cli import bench, check, cluster, decode, position, run, schema, source, status, tail
 from engine.errors import ConfigError, EngineError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ for command in (run.run, check.check, status.status, status.top, tail.tail, deco
 app.add_typer(bench.app, name="bench")
 app.add_typer(schema.app, name="schema")
 app.add_typer(position.app, name="position")
+app.add_typer(source.app, name="source")
 app.add_typer(cluster.app, name="cluster")
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from engine.client.json_row import json_row
 from engine.errors import ProtocolError
 from engine.position import Identity, join_file_name
-from engine.record import ABSENT, KEY_CHANGED, OPS, SPLIT, Kind
+from engine.record import ABSENT, KEY_CHANGED, OPS, SPLIT, TORN, Kind
 from engine.schema import TableSchema
 
 Row = tuple[Any, ...]
@@ -307,6 +307,11 @@ class Commit(Begin):
     @property
     def xid(self) -> int | None:
         return self._record[_AFTER][1]
+
+    @property
+    def torn(self) -> bool:
+        """All changes since its begin are void: its server is gone. If another one has the transaction, it comes again whole."""
+        return bool(self._record[_FLAGS] & TORN)
 
 
 Item = Change | History | Ddl | Begin | Commit  # a Statement is a Ddl

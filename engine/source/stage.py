@@ -38,6 +38,7 @@ WORK_BYTES = 4 << 20  # of one do_work
 WORK_NS = 20_000_000
 # Of a server that can't go on with a history: another one of the source's may, or this one later.
 MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
+SWITCH_LOOK_NS = 500_000_000
 SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
 HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
@@ -88,6 +89,7 @@ class SourceStage:
         self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
         self._keeps_first = False  # the place it all begins at is known, and kept
         self._live = config.sources[name].files is None
+        self._look_ns = 0  # when to look for a switch
         self._moving = ""  # why the history is left for another server
         self._ring_is_new = False  # and what the consumers had was in another one
         self._running = False  # the feed is open
@@ -165,6 +167,8 @@ class SourceStage:
         if not self._running and now_ns < self._retry_ns:
             return 0
         try:
+            if self._live:
+                self._look_for_switch(now_ns)
             if not self._running:
                 self._open(now_ns)
             return self._read(now_ns)
@@ -173,6 +177,22 @@ class SourceStage:
                 raise
             self._lost(now_ns, error)
             return 0
+
+    def _look_for_switch(self, now_ns: int) -> None:
+        """Whether an operator wants another server."""
+        if now_ns < self._look_ns:
+            return
+        self._look_ns = now_ns + SWITCH_LOOK_NS
+        request = self._instance.switch_file(self._name)
+        if not request.exists():
+            return
+        where = request.read_text().strip()
+        request.unlink()
+        turn = self._ledger.turn(self._ledger.number)
+        if turn is not None and turn.where != where and self._live_feed.servers.choose(where):
+            self._moving = "an operator switched it"
+            self._running = False
+            self._feed.close()
 
     def _passing(self, error: SourceError) -> bool:
         """Whether to connect again after it: not where the config or the binlog is at fault."""
@@ -238,7 +258,8 @@ class SourceStage:
             raise ConnectionLost("the ring is full; the next server waits", source=self._name)
         # what consumers had acked since the set that is known was kept comes again
         self._live_feed.take_over(why, again=self._ring_is_new and not self._decoder.records)
-        self._point, self._keeps_first, self._moving = None, False, ""
+        # until a transaction has come, no place of this server is known: another try is by GTID again
+        self._point, self._keeps_first = None, False
         log.warning("%s goes on at %s: %s", self._name, self._live_feed.servers.where, why)
 
     def _configured_start(self) -> tuple[str, int, int]:
@@ -290,7 +311,8 @@ class SourceStage:
             self._set(SourceCounter.RECEIVED_NS, now_ns)
         if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(decoder.first_start)
-        if self._live:
+            self._moving = ""
+        if self._live and self._keeps_first:
             self._ledger.turn_of_work(now_ns)
         work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
         if feed.finished and not work:
@@ -308,7 +330,12 @@ class SourceStage:
         with self._ring.counters as counters:
             read = counters[SourceCounter.BINLOG_BYTES]
         written = int(self._decoder.records) - self._records
-        if written == 0 and (now_ns - self._record_ns >= HEARTBEAT_NS or read - self._record_bytes >= HEARTBEAT_BYTES):
+        # before the first transaction of a start by GTID the place is not known that a heartbeat would name
+        if (
+            written == 0
+            and (self._keeps_first or not self._live)
+            and (now_ns - self._record_ns >= HEARTBEAT_NS or read - self._record_bytes >= HEARTBEAT_BYTES)
+        ):
             # what is read from long ago is not now, whatever the clock says
             time_us = time.time_ns() // 1000 if caught_up and not self._source.files else self._decoder.commit_time_us
             if time_us and self._decoder.heartbeat(time_us):
