@@ -113,7 +113,7 @@ def test_addresses_are_tcp_tls_or_unix():
         (SHOP + ORDERS + 'partitions = "many"', "destinations.orders.partitions"),
         (SHOP + ORDERS + "sinks = 2", "sinks = 2 is more than partitions = 1"),
         (SHOP + ORDERS + 'from = ["shp"]', "did you mean 'shop'?"),
-        ("[sources.shop]\n" + ORDERS, "needs either url or files"),
+        ("[sources.shop]\n" + ORDERS, "needs one of url, urls and files"),
         ('[sources.shop]\nurl = "http://x"\n' + ORDERS, 'url looks like "mysql://user@host:3306"'),
         (ORDERS, "sources is missing"),
         (SHOP, "destinations is missing"),
