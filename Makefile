@@ -3,6 +3,7 @@ PYTHON  ?= python3
 VENV    := .venv
 BIN     := $(VENV)/bin
 SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
+WORKERS ?= 2
 CODE    := engine tests bench demo examples setup.py
 
 .PHONY: build run test fuzz fuzz-decoder chaos chaos-ha model bounds kills bench lint clean
@@ -27,7 +28,7 @@ test: build
 	@$(BIN)/python -m tests.servers.install mariadb-next || true  # without it, its tests are skipped
 	@$(BIN)/python -m tests.servers.install mariadb mysql zookeeper; status=$$?; \
 	case $$status in 0) require=1;; 3) require=0;; *) exit $$status;; esac; \
-	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest $(ARGS)
+	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 # make fuzz [SECONDS=60] [SEED=1]: random schemas, values and transactions on real servers, for so long
 fuzz: build
