@@ -12,8 +12,10 @@ import msgpack
 import pytest
 
 from engine.errors import BinlogError, PositionError
+from engine.meta.file import FileMeta
 from engine.record import CHANGES, Kind
 from engine.source.files import FileFeed, decode_files, find_files
+from engine.source.ledger import Ledger
 from engine.source.live import LiveFeed
 from engine.source.xa import PreparedGroups, Xid, parse_ending, parse_prepare
 from tests.servers.database import Database
@@ -118,7 +120,7 @@ def from_files(paths: list[Path], place: tuple[str, int, int], *, fails: bool = 
 
 
 @pytest.mark.parametrize("xa_server", [{}, {"binlog_checksum": "NONE"}], indirect=True)
-def test_a_live_source_reads_the_group_again_from_its_server(xa_server: Database) -> None:
+def test_a_live_source_reads_the_group_again_from_its_server(xa_server: Database, tmp_path: Path) -> None:
     server = xa_server
     xa(server, "'before'", "INSERT INTO s.t VALUES (1)")
     server.sql("FLUSH BINARY LOGS")
@@ -126,7 +128,10 @@ def test_a_live_source_reads_the_group_again_from_its_server(xa_server: Database
     xa(server, "'large'", *(f"INSERT INTO s.t SELECT {i}" for i in range(100, 150)))
     server.sql("INSERT INTO s.t VALUES (3)", "XA COMMIT 'large'", "XA COMMIT 'before'", "INSERT INTO s.t VALUES (4)")
     decoding = Decoding(packets=True)
-    feed = LiveFeed(decoding.decoder, config(server, start), "test")
+    meta = FileMeta(tmp_path / "meta.sqlite")
+    ledger = Ledger(meta, "test", lambda: None)
+    ledger.attach(decoding.decoder)
+    feed = LiveFeed(decoding.decoder, config(server, start), "test", ledger)
     decoding.decoder.prepared = PreparedGroups(feed, "test")
     feed.open("", 0, 0)
     deadline = time.monotonic() + 20
@@ -136,6 +141,7 @@ def test_a_live_source_reads_the_group_again_from_its_server(xa_server: Database
         if not feed.fill():
             feed.wait(50_000_000)
     feed.close()
+    meta.close()
     assert rows(decoding.records) == [[3], *([i] for i in range(100, 150)), [1], [4]]
     decoding.close()
 
