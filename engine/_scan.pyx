@@ -36,6 +36,8 @@ cdef extern from "_record.h" nogil:
         RECORD_SCHEMA
         RECORD_HEARTBEAT
         RECORD_FRAGMENT
+        RECORD_FLAGS_AT
+        RECORD_TORN
     uint16_t record_u16(const uint8_t *p) noexcept
     uint32_t record_u32(const uint8_t *p) noexcept
     uint64_t record_u64(const uint8_t *p) noexcept
@@ -104,6 +106,7 @@ cdef struct totals_t:    # of the records up to `end`
     uint64_t telling     # records that a consumer must get: all but schemas and heartbeats
     uint64_t time_us
     int tables
+    bint torn            # a commit among them is marked so
 
 
 cdef inline bint _acked_before(const source_t *source, const uint8_t *p) noexcept nogil:
@@ -407,6 +410,7 @@ cdef class Scanner:
                     source.begin = now.end + 1
                 elif kind == RECORD_COMMIT:
                     source.open = False
+                    now.torn |= (record_u16(p + RECORD_FLAGS_AT) & RECORD_TORN) != 0
                 if source.in_change == ends_change:
                     in_change += -1 if ends_change else 1
                     source.in_change = not ends_change
@@ -489,6 +493,10 @@ cdef class Scanner:
     @property
     def open(self):
         return self.is_open
+
+    @property
+    def torn(self):
+        return self.at_end.torn
 
     @property
     def full(self):

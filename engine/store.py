@@ -38,6 +38,7 @@ class StoreBatch:
     records: int
     bytes: int
     open: bool  # ends inside a transaction
+    torn: bool  # holds the end of a transaction that will not go on
     time_us: int  # commit time of its last record
     tables: list[tuple[int, int]]  # (table key, number of the source where it stands first), each key once
     transactions: OpenTransactions  # open before its first record
@@ -222,6 +223,7 @@ class Cursor:
             records=scanner.records,
             bytes=scanner.bytes,
             open=scanner.open,
+            torn=scanner.torn,
             time_us=scanner.time_us,
             tables=scanner.table_keys(),
             transactions=scanner.open_at_first(),

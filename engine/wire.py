@@ -379,6 +379,7 @@ class BatchHead(Message):
     bytes: int = _key(_U64)
     open: bool = _key(_BOOL, False)
     transactions: dict[int, list[str | None]] = _key(_TRANSACTIONS, {})
+    torn: bool = _key(_BOOL, False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import pytest
 from engine.counters import ConsumerCounter
 from engine.errors import InternalError, Refused
 from engine.position import Identity
-from engine.record import Kind, unpack_head
+from engine.record import TORN, Kind, unpack_head
 from engine.ring import Ring, iter_records
 from engine.store import BatchNumbers, Cursor
 from tests.histories import History, put
@@ -292,6 +292,17 @@ def test_an_ack_in_the_middle_of_a_transaction_is_gone_on_from_with_its_gtid(rin
     cursor.rollback()
     assert cursor.next_batch(100, MIB).transactions == {1: history.gtid}
     cursor.close()
+
+
+def test_a_batch_says_whether_it_holds_the_end_of_a_torn_transaction(ring, cursor):
+    history = History()
+    begin, change, commit = history.transaction(1)
+    torn = bytearray(commit)
+    torn[10] = TORN
+    put(ring, begin, change, bytes(torn))
+    assert cursor.next_batch(100, MIB).torn
+    put(ring, history.transaction(1))
+    assert not cursor.next_batch(100, MIB).torn
 
 
 def test_each_source_is_skipped_up_to_its_own_position(ring):

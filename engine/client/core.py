@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 from engine import wire
 from engine.client.batch import Batch, Handed
 from engine.client.change import ChangeReader
+from engine.client.torn import without_torn
 from engine.errors import ConfigError, Disconnected, EngineError, InternalError, ProtocolError, Refused
 
 PULL_WAIT_MS = 5000  # of each `get` that iteration without credit sends
@@ -303,6 +304,8 @@ class ClientCore(Generic[BatchType]):
         self._reader.know({number: (about["name"], about["binlog"]) for number, about in sources.items()})
 
     def _handle_batch(self, head: wire.BatchHead, records: memoryview) -> None:
+        if head.torn:
+            head, records = without_torn(head, records)
         asked, self._asked = self._asked, False
         if asked:
             pass

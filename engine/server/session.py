@@ -428,7 +428,7 @@ class Session:
             self._known_tables.update(table for table, _ in unseen)
         head = BatchHead(
             batch.number, lane.store.partition, batch.rows, batch.records, batch.bytes, batch.open,
-            {source: [gtid] for source, gtid in batch.transactions.items()},
+            {source: [gtid] for source, gtid in batch.transactions.items()}, batch.torn,
         )  # fmt: skip
         self._outbox.add(head.pack_prefix(batch.bytes), *batch.pieces, from_store=True)
         batch.pieces = []
