@@ -134,4 +134,4 @@ def batch(*records: bytes, gtid: str | None = "0-1-4") -> Batch:
     data = b"".join(records)
     reader = ChangeReader({1: ("shop", "binlog")}).at({1: gtid}, {})
     rows = sum(1 for _ in reader.at({}, {}).raw(data))
-    return Batch(wire.BatchHead(1, 0, rows, rows, len(data)), memoryview(data), reader, (False, False))
+    return Batch(wire.BatchHead(1, 0, rows, rows, len(data)), memoryview(data), reader, {})

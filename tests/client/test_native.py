@@ -124,7 +124,7 @@ def recorded(case: Path) -> Batch:
         data += bytes(records)
         known = dict(sources)
     reader = ChangeReader(known)
-    return Batch(wire.BatchHead(1, 0, 0, 0, len(data)), memoryview(data), reader, (False, False))
+    return Batch(wire.BatchHead(1, 0, 0, 0, len(data)), memoryview(data), reader, {})
 
 
 def test_the_extensions_are_there_to_be_compared() -> None:
@@ -233,7 +233,7 @@ def test_wrong_bytes_read_the_same_or_are_an_error(reading: Callable[[Batch], An
     errors = 0
     for seed in range(4000):
         data = mutations(right, seed)
-        batch = Batch(wire.BatchHead(1, 0, 9, 9, len(data)), memoryview(data), known.at({}, {}), (False, False))
+        batch = Batch(wire.BatchHead(1, 0, 9, 9, len(data)), memoryview(data), known.at({}, {}), {})
         native = outcome(batch, reading)
         with msgpack_alone():
             alone = outcome(batch, reading)

@@ -48,7 +48,7 @@ def read_live(server: Database, start: str, folder: Path, ring_bytes: int = 1 <<
             worked = stage.do_work(time.monotonic_ns())
             with reader.view() as view:
                 size = len(view)
-                changes.know(meta.histories())
+                changes.know({number: history[:2] for number, history in meta.histories().items()})
                 yield from changes.read(view)
             reader.advance(size)
             reader.ack_to(reader.get)

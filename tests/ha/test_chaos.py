@@ -10,6 +10,7 @@ from tests.ha.run import run
 FAULTS = 4
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PyMySQL leaves sockets of killed servers open
 @pytest.mark.timeout(300)
 @pytest.mark.mariadb
 @pytest.mark.zookeeper

@@ -19,6 +19,12 @@ RING = "1MiB"
 
 
 @pytest.fixture
+def mariadb(make_mariadb):
+    """One of the test's own: these engines read its binlog from the earliest, and not what other tests have put into it."""
+    return make_mariadb()
+
+
+@pytest.fixture
 def make_engines(tmp_path):
     """`make_engines(hosts, database, 2, timeout_s=2.0)`: so many engines with one config, started; they serve `orders`."""
     made: list[RunningEngine] = []
