@@ -82,7 +82,7 @@ def batch() -> Batch:
     reader = ChangeReader({1: ("shop", "binlog")})
     reader.learn(SCHEMA)
     head = wire.BatchHead(1, 0, ROWS, ROWS + 2, len(RECORDS))
-    return Batch(head, memoryview(RECORDS), reader, {})
+    return Batch(head, memoryview(RECORDS), reader, {"ddl": False, "transactions": False, "history": False})
 
 
 def note(benchmark, rows: int = ROWS) -> None:
