@@ -115,7 +115,7 @@ def test_a_slow_network_delivers_all_in_the_end(server: Database, schema: str, p
     fill(server, schema, 0, ROWS)
     proxy.throttle(200_000)
     proxy.delay(0.01)
-    engine = make_engine(through(proxy, server, start=start, read_timeout_s=2.0))
+    engine = make_engine(through(proxy, server, start=start, read_timeout_s=10.0))
     engine.start()
     engine.until(lambda: len(engine.values()) >= ROWS)
     assert engine.values() == list(range(ROWS))
