@@ -105,6 +105,9 @@ cdef extern from "_partial.h" nogil:
         ROW_OP_OLD_DATETIME
         ROW_OP_OLD_TIMESTAMP
         ROW_OP_OLD_TIME
+        ROW_OP_COUNTED_DATETIME
+        ROW_OP_COUNTED_TIMESTAMP
+        ROW_OP_COUNTED_TIME
         ROW_OP_TEXT_SHORT
         ROW_OP_TEXT
         ROW_OP_TEXT_FOREIGN
@@ -148,6 +151,9 @@ FIXED = {
     Type.TIMESTAMP: (ROW_OP_OLD_TIMESTAMP, ROW_OP_OLD_TIMESTAMP),
     Type.TIME: (ROW_OP_OLD_TIME, ROW_OP_OLD_TIME),
 }
+COUNTED = {  # in MariaDB's old format with digits of a second
+    Type.DATETIME: ROW_OP_COUNTED_DATETIME, Type.TIMESTAMP: ROW_OP_COUNTED_TIMESTAMP, Type.TIME: ROW_OP_COUNTED_TIME,
+}  # fmt: skip
 MOST_INFLATED = 1032  # times as large as its input is the most that deflate makes
 MOST_FIXED_BYTES = 28  # the longest: DATETIME(6), 26 characters and a header
 MARIADB_TYPES = {"uuid": (ROW_OP_UUID, 16), "inet6": (ROW_OP_INET6, 16), "inet4": (ROW_OP_INET4, 4)}
@@ -190,12 +196,13 @@ cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -
     if kind in FIXED:
         c.op = FIXED[kind][bool(described.unsigned)]
         c.bound = MOST_FIXED_BYTES
-        if kind in (Type.DATETIME, Type.TIMESTAMP, Type.TIME) and "(" in described.type:
-            raise BinlogError("a fraction of a second in MariaDB's old format", table=rows.schema.name, column=described.name,
-                              type=described.type, remedy="SET GLOBAL mysql56_temporal_format=ON; ALTER TABLE ... FORCE")
-        if column.fraction > 6:
+        digits = column.fraction
+        if kind in COUNTED and "(" in described.type:  # the map doesn't tell how many
+            digits = int(described.type.partition("(")[2].rstrip(")"))
+            c.op = COUNTED[kind]
+        if digits > 6:
             raise BinlogError("more than 6 digits of a second", table=rows.schema.name, column=described.name)
-        c.fraction = column.fraction
+        c.fraction = digits
     elif kind == Type.NEWDECIMAL:
         plan_decimal(rows, c, column.precision, column.scale, described)
     elif kind == Type.BIT:

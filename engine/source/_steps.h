@@ -22,7 +22,8 @@
     X(LONGLONG_UNSIGNED, value_longlong_unsigned) X(YEAR, value_year) X(BIT, value_bit) X(FLOAT, value_float)           \
     X(DOUBLE, value_double) X(DECIMAL_SHORT, value_decimal_short) X(DECIMAL, value_decimal) X(DATE, value_date)         \
     X(DATETIME, value_datetime) X(TIMESTAMP, value_timestamp) X(TIME, value_time) X(OLD_DATETIME, value_old_datetime)   \
-    X(OLD_TIMESTAMP, value_old_timestamp) X(OLD_TIME, value_old_time) X(TEXT_SHORT, value_text_short)                   \
+    X(OLD_TIMESTAMP, value_old_timestamp) X(OLD_TIME, value_old_time) X(COUNTED_DATETIME, value_counted_datetime)       \
+    X(COUNTED_TIMESTAMP, value_counted_timestamp) X(COUNTED_TIME, value_counted_time) X(TEXT_SHORT, value_text_short)   \
     X(TEXT, value_text) X(TEXT_FOREIGN, value_text_foreign) X(BYTES, value_bytes) X(BINARY, value_binary)               \
     X(ENUM1, value_enum1) X(ENUM2, value_enum2) X(SET, value_set) X(JSON, value_json) X(VECTOR, value_vector)           \
     X(UUID, value_uuid) X(INET4, value_inet4) X(INET6, value_inet6)

@@ -8,6 +8,8 @@
  *   TIME (fraction)       3 bytes BE    sign:1 unused:1 hour:10 minute:6 second:6, then the fraction; offset binary as a whole
  *   fraction              1, 2, 3 bytes BE for 1-2, 3-4, 5-6 digits: hundredths, 1/10000, microseconds
  *   older forms           DATETIME 8 bytes LE YYYYMMDDhhmmss, TIMESTAMP 4 bytes LE, TIME 3 bytes LE hhmmss
+ *   older, with n digits  all BE, counted in 10^-n seconds: DATETIME 5-8 bytes (((year*13+month)*32+day)*24+hour)*3600+..., TIME
+ *                         3-6 bytes + 838:59:60, TIMESTAMP 4 bytes of seconds, then 1-3 bytes of the count (MariaDB: sql/field.cc)
  */
 #ifndef BINLOG_ENGINE_TIMES_H
 #define BINLOG_ENGINE_TIMES_H
@@ -170,7 +172,7 @@ static inline const uint8_t *value_time(const column_plan_t *c, const uint8_t *a
     return at + bytes;
 }
 
-/* ---- before MySQL 5.6, and MariaDB with mysql56_temporal_format=OFF: no fractions ---- */
+/* ---- before MySQL 5.6, and MariaDB with mysql56_temporal_format=OFF ---- */
 
 static inline const uint8_t *value_old_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
                                                 uint8_t **out) {
@@ -206,6 +208,54 @@ static inline const uint8_t *value_old_time(const column_plan_t *c, const uint8_
     o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
     *out = text_end;
     return at + 3;
+}
+
+static const uint32_t PER_SECOND[7] = {1, 10, 100, 1000, 10000, 100000, 1000000};
+static const uint8_t COUNTED_DATETIME_BYTES[7] = {5, 6, 6, 7, 7, 7, 8}, COUNTED_TIME_BYTES[7] = {3, 4, 4, 5, 5, 5, 6};
+
+/* Behind the second: a count of 10^-digits seconds. */
+static inline uint8_t *put_counted(uint8_t *o, uint64_t count, unsigned digits) {
+    return put_fraction(o, (uint32_t)count * PER_SECOND[6 - digits], digits);
+}
+
+static inline const uint8_t *value_counted_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
+                                                    uint8_t **out) {
+    unsigned digits = c->fraction, bytes = COUNTED_DATETIME_BYTES[digits];
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint64_t v = load_be(at, bytes), seconds = v / PER_SECOND[digits], days = seconds / 86400, months = days / 32;
+    uint32_t second = (uint32_t)(seconds % 86400);
+    if (UNLIKELY(months > 9999 * 13 + 12)) return ROW_FAIL(ROW_ERROR_VALUE);
+    uint8_t *o = *out;
+    put_date(o + 1, (unsigned)(months / 13), (unsigned)(months % 13), (unsigned)(days % 32));
+    o[11] = ' ';
+    put_clock(o + 12, second / 3600, second / 60 % 60, second % 60);
+    *out = put_counted(o + 20, v % PER_SECOND[digits], digits);
+    o[0] = (uint8_t)(0xa0 | (*out - o - 1));
+    return at + bytes;
+}
+
+static inline const uint8_t *value_counted_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end,
+                                                     uint8_t **out) {
+    unsigned digits = c->fraction, bytes = 4 + FRACTION_BYTES[digits];
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    uint64_t count = load_be(at + 4, FRACTION_BYTES[digits]);
+    if (UNLIKELY(count >= PER_SECOND[digits])) return ROW_FAIL(ROW_ERROR_VALUE);
+    *out = put_timestamp(*out, (uint32_t)load_be(at, 4), (uint32_t)count * PER_SECOND[6 - digits], digits);
+    return at + bytes;
+}
+
+static inline const uint8_t *value_counted_time(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+    unsigned digits = c->fraction, bytes = COUNTED_TIME_BYTES[digits];
+    if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
+    int64_t v = (int64_t)load_be(at, bytes) - (int64_t)(838 * 3600 + 59 * 60 + 60) * PER_SECOND[digits];
+    uint64_t size = v < 0 ? (uint64_t)-v : (uint64_t)v, second = size / PER_SECOND[digits];
+    if (UNLIKELY(second > 838 * 3600 + 59 * 60 + 59)) return ROW_FAIL(ROW_ERROR_VALUE);
+    uint32_t clock = (uint32_t)second;
+    uint8_t *o = *out, *text_end = time_text(o + 1, v < 0, clock / 3600, clock / 60 % 60, clock % 60);
+    text_end = put_counted(text_end, size % PER_SECOND[digits], digits);
+    o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
+    *out = text_end;
+    return at + bytes;
 }
 
 #endif

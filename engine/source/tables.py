@@ -111,8 +111,6 @@ class TableVersions:
         if isinstance(known, Unknown):
             why, sql = known
         elif known is not None:
-            if mariadb:
-                check_old_times(table_map, known)
             try:
                 return agreed_schema(self._source, table_map, known, mariadb=mariadb)
             except Disagreement as disagreement:

@@ -26,6 +26,7 @@ _TIMES = {
     "date": {Type.DATE, Type.NEWDATE}, "time": {Type.TIME, Type.TIME2}, "datetime": {Type.DATETIME, Type.DATETIME2},
     "timestamp": {Type.TIMESTAMP, Type.TIMESTAMP2},
 }  # fmt: skip
+OLD_TIMES = {Type.DATETIME: "datetime", Type.TIMESTAMP: "timestamp", Type.TIME: "time"}
 _ROW_HASH = re.compile(r"DB_ROW_HASH_\d+")
 
 
@@ -65,20 +66,30 @@ def agreed_schema(source: str, table_map: TableMap, definition: TableDefinition,
     columns = table_map.columns[: len(table_map.columns) - hidden_columns(table_map, definition, mariadb=mariadb)]
     if len(columns) != len(definition.columns):
         raise Disagreement(f"{len(columns)} columns, not {len(definition.columns)}")
-    described = tuple(_column(told, column) for told, column in zip(columns, definition.columns, strict=True))
+    pairs = zip(columns, definition.columns, strict=True)
+    described = tuple(_column(_with_digits(told, column) if mariadb else told, column) for told, column in pairs)
     return TableSchema(source, table_map.schema, table_map.table, described, definition.primary_key())
 
 
 def with_known_types(schema: TableSchema, definition: TableDefinition) -> TableSchema:
-    """A schema from FULL metadata with what MariaDB's maps don't tell: UUID, INET4, INET6, and who is invisible."""
+    """A schema from FULL metadata with what MariaDB's maps don't tell: UUID, INET4, INET6, digits of a second in the old format
+    (source/old_times.py), and who is invisible."""
     if [c.name for c in schema.columns] != [c.name for c in definition.columns]:
         return schema
     columns = []
     for column, known in zip(schema.columns, definition.columns, strict=True):
         if known.type in NETWORK_BYTES and column.type == f"binary({NETWORK_BYTES[known.type]})":
             column = replace(column, type=known.type)
+        if known.size and known.type == column.type and known.type in OLD_TIMES.values():
+            column = replace(column, type=f"{known.type}({known.size[0]})")
         columns.append(replace(column, visible=column.visible and known.visible, system=known.system))
     return replace(schema, columns=tuple(columns))
+
+
+def _with_digits(told: MapColumn, known: ColumnDefinition) -> MapColumn:
+    """The map does not tell how many digits of a second a time in MariaDB's old format has."""
+    old = told.type in OLD_TIMES and known.type == OLD_TIMES[Type(told.type)] and known.size
+    return replace(told, fraction=known.size[0]) if old else told
 
 
 def _column(told: MapColumn, known: ColumnDefinition) -> Column:
