@@ -349,7 +349,10 @@ class Waiting(Message):
 
 @dataclass(frozen=True, slots=True)
 class Welcome(Message):
-    """The session is open. sources: number → {"name": ..., "binlog": base name of the binlog files}."""
+    """The session is open. sources: number → {"name": ..., "binlog": base name of the binlog files}.
+
+    epoch: in a cluster, of the lease under which the destination is served; it only grows. None: the server is alone.
+    """
 
     type = "welcome"
     protocol: int = _key(_U31)
@@ -358,6 +361,7 @@ class Welcome(Message):
     consumer: str = _key(_TEXT)
     partitions: list[int] = _key(_PARTITIONS)
     sources: dict[int, dict[str, str]] = _key(_SOURCES)
+    epoch: int | None = _key(_nil_or(_U64), None)
 
 
 @dataclass(frozen=True, slots=True)

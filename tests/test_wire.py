@@ -24,6 +24,7 @@ CLIENT_MESSAGES = [
 ]
 SERVER_MESSAGES = [
     wire.Welcome(1, "0.1.0", "orders", "cache", [0], {1: {"name": "shop", "binlog": "binlog"}}),
+    wire.Welcome(1, "0.1.0", "orders", "cache", [0], {}, epoch=7),
     wire.Schemas(),
     wire.BatchHead(1, 0, 2, 4, 0, True, {1: ["0-1-5"], 2: [None]}),
     wire.Empty(),

@@ -56,6 +56,12 @@ class Stream:
         return self._core.session.engine
 
     @property
+    def epoch(self) -> int | None:
+        """Of the lease under which the server of this session has the destination: of two servers' batches, those of the higher
+        epoch are newer. None: the server is in no cluster."""
+        return self._core.session.epoch
+
+    @property
     def closed(self) -> bool:
         """The session is over; iterating opens the next one, unless the stream was closed or must not reconnect."""
         return self._core.state is State.ENDED

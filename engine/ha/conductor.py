@@ -90,6 +90,7 @@ class ClusterConductor:
         for name in list(supervisor.running):
             if name not in held:
                 self._stop(supervisor, name)
+        keeper.runs(supervisor.running)
         if new := [name for name, lease in held.items() if name not in supervisor.running and lease.target is None]:
             self._start(supervisor, new)
         for name, lease in held.items():
@@ -107,6 +108,8 @@ class ClusterConductor:
         began = time.monotonic()
         running = set(supervisor.running)
         try:
+            assert self._keeper is not None
+            self._keeper.runs(running | set(names))
             supervisor.start_destinations(names)
         except MetaAway as error:  # the next turn tries again, if we have the lease then
             log.warning("destinations=%s can't start yet: %s", ",".join(names), error)

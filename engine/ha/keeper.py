@@ -19,7 +19,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -80,6 +80,7 @@ class Keeper:
         self.fatal: EngineError | None = None  # what nobody but the operator can mend
         self.state_of: Callable[[str], dict[str, Any]] = lambda destination: {}
         self._on_change = on_change
+        self._running: frozenset[str] = frozenset()
         self._successor = successor
         self._timeout_s = cluster.session_timeout_s
         self._session = ZooKeeperSession(cluster, self._on_state)
@@ -113,6 +114,14 @@ class Keeper:
             if destination in self.held:
                 self.held[destination].told = time.monotonic()
         self._wake.set()
+
+    def runs(self, destinations: Iterable[str]) -> None:
+        """These run here. A lease that was lost is not taken again before what ran under it has ended: its stores are behind
+        what another engine's consumers may have acked meanwhile."""
+        running = frozenset(destinations)
+        if running != self._running:
+            self._running = running
+            self._wake.set()
 
     def close(self, within_s: float) -> None:
         """Hand everything over, and leave. The server must have been told (`told`), or LET_GO_S is waited for it."""
@@ -293,7 +302,7 @@ class Keeper:
                 log.info("lease destination=%s epoch=%d event=released to=%s reason=%s", name, held.epoch, held.target, held.why)
 
     def _may_claim(self, name: str) -> bool:
-        if self.name not in self.picture.eligible:
+        if self.name not in self.picture.eligible or name in self._running:
             return False
         waited_s = time.monotonic() - self._unowned[name]
         move = self.picture.moves.get(name)

@@ -64,7 +64,7 @@ class Lane:
 class Destination:
     """A named stream: its stores, one cursor per consumer and partition at a time.
 
-    grant: in a cluster, up to when it may be served here.
+    grant: in a cluster, up to when it may be served here. epoch: of the lease that it is served under, and under no other.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Destination:
         self.settings = settings
         self.sources = sources
         self.grant = grant
+        self.epoch = grant.epoch if grant is not None else None
         self.stores: list[Store] = []
         self._claims: dict[tuple[str, int], Session] = {}
         self._line: list[tuple[Session, Hello]] = []  # who stands by until the sessions before them are over
@@ -86,7 +87,12 @@ class Destination:
 
     def may_serve(self) -> bool:
         """Whether it is ours at this moment; asked before a batch goes out and before an ack is confirmed."""
-        return self.grant is None or self.grant.holds()
+        return self.grant is None or (self.grant.holds() and self.grant.epoch == self.epoch)
+
+    def let_go(self) -> None:
+        """Served no longer, and its acks are kept: whoever is to have it next may."""
+        if self.grant is not None and self.epoch is not None:
+            self.grant.say_let_go(self.epoch)
 
     def close(self) -> None:
         for store in self.stores:

@@ -265,7 +265,8 @@ class Session:
         sources = self._hub.catalogue.sources(destination.sources)
         self._known_sources = set(sources)
         partitions = [lane.store.partition for lane in self._lanes]
-        self._send(Welcome(PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources))
+        about = (PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources)
+        self._send(Welcome(*about, epoch=destination.epoch))
 
     def _comes_back(self, destination: Destination, hello: Hello) -> bool:
         """It had been dropped, since it was away for too long, and begins anew.

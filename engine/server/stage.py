@@ -140,8 +140,7 @@ class ServerStage:
         destination = self.destinations.pop(name)
         self._stores = [store for store in self._stores if store not in destination.stores]
         self.acks.let_go(name, LET_GO_S)
-        if destination.grant is not None:
-            destination.grant.say_let_go(destination.grant.epoch)
+        destination.let_go()
         destination.close()
         self._watch_wakers()
         log.info("not serving %s any more; it is at %s", name, address or "no server that is known")

@@ -107,6 +107,8 @@ def test_engines_take_over_after_a_stop_and_after_a_kill_and_what_was_acked_does
     eventually(lambda: serves(second))
     table(3)
     assert read(second, 1) == [3], "the next owner starts where the consumer has acked"
+    with second.connect("orders") as stream:
+        assert stream.epoch == 2
     first.start()
     eventually(lambda: first.observe()["cluster"]["owners"] == {"orders": second.observe()["cluster"]["name"]})
 

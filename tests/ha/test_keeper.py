@@ -92,6 +92,23 @@ def test_an_engine_that_was_stopped_and_goes_on_never_has_the_lease_together_wit
     first.close()
 
 
+def test_a_lease_that_was_lost_is_not_taken_again_before_what_ran_under_it_has_ended(shared_zookeeper, make_cluster, admin):
+    cluster = make_cluster(shared_zookeeper.hosts)
+    member = cluster.join("a", ["orders"])
+    eventually(lambda: member.owned == ["orders"])
+    epoch = member.keeper.leases()["orders"].epoch
+    member.keeper.runs(["orders"])
+    session = admin(cluster)
+    session.persist(lambda: session.wait(session.client.delete_async(layout.owner_path(session, "orders"))))
+    eventually(lambda: member.keeper.leases() == {})
+    other = cluster.join("b", ["stock"])  # its joining makes "a" look and decide again
+    eventually(lambda: "b" in member.keeper.picture.nodes and other.owned == ["stock"])
+    assert member.keeper.leases() == {}
+    member.keeper.runs([])
+    eventually(lambda: member.owned == ["orders"])
+    assert member.keeper.leases()["orders"].epoch == epoch + 1
+
+
 def test_a_drained_engine_gives_its_destinations_away_and_takes_none(shared_zookeeper, make_cluster, admin):
     cluster = make_cluster(shared_zookeeper.hosts, balance_after_s=0.2)
     destinations = ["d1", "d2", "d3", "d4"]
