@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from engine.process import EXIT_REFUSED, resource_remedy
+from engine.process import EXIT_REFUSED, SPARE, resource_remedy
 
 log = logging.getLogger("engine.supervisor")
 
@@ -29,6 +29,19 @@ LONGEST_PAUSE_S = 10.0
 HEALTHY_AFTER_S = 30.0  # a stage that ran this long starts with the first pause again
 QUICK_DEATHS = 10  # in a row, then the supervisor gives up on the stage
 STOP_S = 5.0  # for a stage to end by itself
+
+
+def launch(role: str, name: str = SPARE, number: int = 0) -> subprocess.Popen[bytes]:
+    """A process of a stage, which waits for its config. SPARE: it is told then which of its role it is.
+
+    Raises:
+        OSError: the system has none for us now.
+    """
+    return subprocess.Popen(
+        [sys.executable, "-m", "engine.process", role, name, str(number), str(os.getpid())],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
+    )  # fmt: skip
 
 
 class RestartPolicy:
@@ -91,22 +104,20 @@ class Child:
         assert self.process.stdout is not None
         return self.process.stdout
 
-    def start(self, config_json: str, active: list[str]) -> bool:
+    def start(self, config_json: str, active: list[str], spare: subprocess.Popen[bytes] | None = None) -> bool:
         """Start the process. config_json: of the engine.config.Config that it gets; active: destinations that run now.
+        spare: one of this role that waits for it.
 
         False: the system has no process for us now; it is tried again after a pause.
         """
         self._started = time.monotonic()
         try:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "engine.process", self.role, self.name, str(self.number), str(os.getpid())],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                process_group=0,  # Ctrl-C is for the supervisor alone, which stops the stages in order
-            )  # fmt: skip
+            self.process = spare or launch(self.role, self.name, self.number)
         except OSError as error:
             self._try_again(Trouble("no_resources", f"no process can be started: {error.strerror} — {resource_remedy(error)}"))
             return False
-        self._write(f'{{"config": {config_json}, "active": {json.dumps(active)}, "place": {self.place}}}\n')
+        about = {"name": self.name, "number": self.number, "place": self.place, "active": active}
+        self._write(f'{{"config": {config_json}, {json.dumps(about)[1:]}\n')
         os.set_blocking(self.reports.fileno(), False)
         self._become("starting", Trouble(self.reason, self.error))
         return True

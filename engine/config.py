@@ -169,6 +169,7 @@ class ClusterConfig(_Table):
     session_timeout_s: float = Field(default=6.0, ge=0.2, le=60)
     balance_after_s: float = Field(default=10.0, ge=0)  # uneven for so long: destinations move to engines that have fewer
     flush_ms: int = Field(default=100, ge=0)  # acks go to ZooKeeper at most this often, per destination
+    spares: bool = True  # processes that wait, so that a destination can start here at once
 
 
 class SourceConfig(_Table):

@@ -1,6 +1,9 @@
 """One stage in a process of its own: `python -m engine.process ROLE NAME NUMBER PARENT_PID`.
 
-standard input    a line {"config": {...}, "active": [destination, ...]}; then, for the server, commands:
+NAME -: a spare, which loads what its role needs and waits; the name comes with the config.
+
+standard input    a line {"config": {...}, "name": ..., "number": ..., "active": [destination, ...], "place": of its heartbeat};
+                  then, for the server, commands:
                   {"do": "activate", "destination": ...}, {"do": "deactivate", "destination": ..., "address": ...}
 standard output   what happens to the stage, as JSON lines {"state": ..., "reason": ..., "error": ...}
 standard error    the log
@@ -30,6 +33,7 @@ EXIT_STOPPED = 0  # asked to
 EXIT_BUG = 1  # an exception that nobody meant; the supervisor starts the stage anew
 EXIT_RETRY = 75  # an error that may go away by itself
 EXIT_REFUSED = 78  # an error that somebody has to mend first
+SPARE = "-"  # in place of a stage's name
 
 _PR_SET_PDEATHSIG = 1
 _RESOURCES = {
@@ -62,6 +66,12 @@ def die_with(parent_pid: int) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:  # it ended before the line above
         os._exit(EXIT_STOPPED)
+
+
+def load(role: str) -> None:
+    """What a stage of this role in a cluster is going to need."""
+    importlib.import_module(f"engine.{role}.stage")
+    importlib.import_module("engine.meta.zookeeper")
 
 
 def build_stage(role: str, name: str, number: int, config: Config, instance: Instance, active: list[str] | None = None) -> Stage:
@@ -138,7 +148,7 @@ class _Turns:
 
 def main(argv: list[str]) -> int:
     """Run one stage until SIGTERM; returns the exit code."""
-    role, name, number, parent_pid = argv[0], argv[1], int(argv[2]), int(argv[3])
+    role, name, parent_pid = argv[0], argv[1], int(argv[3])
     die_with(parent_pid)
     configure_logging()
     stopping = False
@@ -148,13 +158,15 @@ def main(argv: list[str]) -> int:
         stopping = True
 
     signal.signal(signal.SIGTERM, stop)
-    lines = Lines(sys.stdin.fileno())
-    first = json.loads(lines.next())
-    config = Config.model_validate(first["config"])
-    instance = Instance(config.server.data_dir)
     try:
+        if name == SPARE:
+            load(role)
+        lines = Lines(sys.stdin.fileno())
+        first = json.loads(lines.next())
+        config = Config.model_validate(first["config"])
+        instance = Instance(config.server.data_dir)
         beat_at(instance, first["place"])
-        stage = build_stage(role, name, number, config, instance, first["active"])
+        stage = build_stage(role, first["name"], first["number"], config, instance, first["active"])
         run(stage, lambda: stopping, _Turns(stage, lines))
     except EngineError as error:
         _report(state="failed", reason=error.reason, error=str(error), retryable=error.retryable)

@@ -26,6 +26,7 @@ from engine.instance import Instance
 from engine.lock import only_one
 from engine.owner import process_start_time
 from engine.shared_memory import SharedMemory
+from engine.spares import Spares
 from engine.watchdog import Watchdog
 
 log = logging.getLogger("engine.supervisor")
@@ -86,6 +87,8 @@ class Supervisor:
         self._conductor = conductor or AllAtOnce()
         self._memory = SharedMemory(config, self.instance)
         self._expiry = Expiry(config, self.instance)
+        self._spares = Spares()
+        self._spares_wanted: dict[str, int] = {}
         self._selector = selectors.DefaultSelector()
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._selector.register(self._wake_fd, selectors.EVENT_READ)
@@ -110,11 +113,13 @@ class Supervisor:
                 make_beats(self.instance, len(self._places) + 1)
                 beat_at(self.instance, SUPERVISOR)
                 self._conductor.begin(self)
+                self._count_spares()
                 self._memory.forget_leftovers(self.running, self.sources)
                 self._start(self.server)
                 return self._watch()
             finally:
                 self._conductor.end(self)
+                self._spares.end()
                 self._end_all()
                 self._memory.remove_all()
                 self.instance.state_file.unlink(missing_ok=True)
@@ -146,6 +151,7 @@ class Supervisor:
         self._memory.provide(begun)
         sources = self._sources_of(begun)
         self.running += new
+        self._count_spares()
         for name in begun:
             self.server.tell(do="activate", destination=name)
             if name not in self.sinks:
@@ -165,6 +171,7 @@ class Supervisor:
         if name not in self.running:
             return
         self.running.remove(name)
+        self._count_spares()
         sources = self.config.sources_of(name)
         unneeded = [source for source in sources if source not in self._sources_of(self.running)]
         self.server.tell(do="deactivate", destination=name, address=address)
@@ -204,8 +211,18 @@ class Supervisor:
 
     # -- children --------------------------------------------------------------------------------------------------
 
+    def _count_spares(self) -> None:
+        """In a cluster: as many as the start of any one destination more takes, with those that begin anew for it."""
+        cluster, destinations = self.config.cluster, self.config.destinations
+        if cluster is not None and cluster.spares:
+            starts = [self._joined_by_sources([name]) for name in destinations if name not in self.running]
+            self._spares_wanted = {
+                "source": max((len(self._sources_of(begun)) for begun in starts), default=0),
+                "sink": max((sum(destinations[name].sinks for name in begun) for begun in starts), default=0),
+            }
+
     def _start(self, child: Child) -> None:
-        if child.start(self._config_for(child), self.running):
+        if child.start(self._config_for(child), self.running, self._spares.take(child.role)):
             self._selector.register(child.reports, selectors.EVENT_READ, child)
         self._changed = True
 
@@ -231,6 +248,8 @@ class Supervisor:
                 if child.due():
                     child.restarts += 1
                     self._start(child)
+            if all(child.state != "starting" for child in self.children):
+                self._spares.keep(self._spares_wanted)
             self._changed |= watchdog.look(self.children)
             self._expiry.look(self.running)
             self._conductor.turn(self)

@@ -86,6 +86,13 @@ class RunningEngine:
         self.process.kill()
         self.process.wait()
 
+    def pids(self) -> list[int]:
+        """All its processes that run now, the supervisor first."""
+        if self.process is None or self.process.poll() is not None:
+            return []
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return [self.process.pid, *map(int, children)]
+
     def connect(self, destination: str, consumer: str = "default", **options: Any) -> Any:
         return engine.connect(self.listen, destination=destination, consumer=consumer, **options)
 

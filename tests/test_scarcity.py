@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -104,7 +105,8 @@ def start_with_few_files(engine: RunningEngine, stage: dict) -> str:
         "sys.exit(process.main(sys.argv[1:]))"
     )
     config = engine.loaded.model_dump_json(by_alias=True)
-    first = f'{{"config": {config}, "active": ["all"], "place": {stage["place"]}}}\n'
+    about = {"name": stage["name"], "number": stage["number"], "place": stage["place"], "active": ["all"]}
+    first = f'{{"config": {config}, {json.dumps(about)[1:]}\n'
     done = subprocess.run(
         [sys.executable, "-c", code, stage["role"], stage["name"], str(stage["number"]), str(os.getpid())],
         input=first, capture_output=True, text=True, timeout=60,

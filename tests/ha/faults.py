@@ -56,14 +56,14 @@ class Faults:
 
     def stop_an_engine_for_a_while(self) -> None:
         """SIGSTOP to all its processes: a virtual machine that is moved."""
-        self._freeze(self._member().pids())
+        self._freeze(self._member().engine.pids())
 
     def stop_a_supervisor_for_a_while(self) -> None:
         """Nobody renews its leases, and its server goes on."""
-        self._freeze(self._member().pids()[:1])
+        self._freeze(self._member().engine.pids()[:1])
 
     def stop_a_process_for_a_while(self) -> None:
-        pids = self._member().pids()[1:]
+        pids = self._member().engine.pids()[1:]
         if pids:
             self._freeze([self._rng.choice(pids)])
 

@@ -58,14 +58,6 @@ class Member:
     def proxies(self) -> list[Proxy]:
         return [*self.zookeepers, self.database, self.consumers]
 
-    def pids(self) -> list[int]:
-        """All its processes that run now, the supervisor first."""
-        process = self.engine.process
-        if process is None or process.poll() is not None:
-            return []
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-        return [process.pid, *map(int, children)]
-
     def close(self) -> None:
         self.engine.__exit__()
         for proxy in self.proxies:

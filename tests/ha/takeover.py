@@ -25,6 +25,7 @@ from tests.servers.mariadb import MariaDB
 from tests.servers.zookeeper import ZooKeeper
 
 LOOK_S = 0.002
+SETTLE_S = 4.0  # for an engine that was started to have its spare processes ready
 _pause = threading.Event()  # never set
 
 
@@ -102,6 +103,7 @@ def main() -> None:
             engine.kill()
 
         try:
+            _pause.wait(SETTLE_S)
             for name, go in (("drain", drain), ("stop", stop), ("kill", kill)):
                 times = []
                 for _ in range(options.rounds):
@@ -113,7 +115,7 @@ def main() -> None:
                             engine.start()
                     while len((pair.active.observe()["cluster"] or {"engines": []})["engines"]) < 2:
                         _pause.wait(LOOK_S)
-                    _pause.wait(1.0)  # what was started has settled
+                    _pause.wait(SETTLE_S)
                 for what, measured in (("serving", [one for one, _ in times]), ("data", [one for _, one in times])):
                     shown = f"median {statistics.median(measured):.3f} s, longest {max(measured):.3f} s"
                     print(f"{name:6} {what:8} {shown}", flush=True)

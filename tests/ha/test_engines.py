@@ -122,6 +122,22 @@ def test_engines_take_over_after_a_stop_and_after_a_kill_and_what_was_acked_does
     assert (lease["epoch"], lease["reason"]) == (3, "owner gone")
 
 
+def test_an_engine_that_stands_by_has_processes_waiting_and_starts_with_them(
+    shared_zookeeper, mariadb, unique_schema, make_engines, table
+):
+    engines = make_engines(shared_zookeeper.hosts, mariadb, 2, unique_schema)
+    first = active(engines)
+    second = next(engine for engine in engines if engine is not first)
+    eventually(lambda: len(second.pids()) == 4)  # supervisor, server, and one spare each of a source and a sink
+    waiting = set(second.pids()[2:])
+    assert len(first.pids()) == 4, "supervisor, server, source, sink: it runs all there is, and keeps no spares"
+    first.kill()
+    eventually(lambda: serves(second))
+    assert {second.stage("source shop")["pid"], second.stage("sink orders")["pid"]} == waiting
+    table(1)
+    assert read(second, 1) == [1]
+
+
 def test_drain_hands_over_at_once_and_status_says_who_has_what_and_why(
     shared_zookeeper, mariadb, unique_schema, make_engines, table
 ):
