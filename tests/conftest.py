@@ -21,7 +21,7 @@ from tests.servers.mysql import MySQL
 from tests.servers.zookeeper import Ensemble, ZooKeeper
 
 MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
-ZOOKEEPERS = {"zookeeper": ("shared_zookeeper", "ensemble")}  # other fixtures that need this server
+ZOOKEEPERS = {"zookeeper": ("shared_zookeeper", "strict_zookeeper", "ensemble")}  # other fixtures that need this server
 EXTRA_MAKERS = {"mariadb_next": MariaDBNext}  # a test that asks for these is skipped where they can't be had, never failed
 
 
@@ -129,9 +129,9 @@ def unique_schema(request: pytest.FixtureRequest) -> Iterator[str]:
         database.sql(f"DROP DATABASE IF EXISTS `{name}`")
 
 
-def _make_zookeeper(kind: type[ZooKeeper] | type[Ensemble]) -> Iterator[Any]:
+def _make_zookeeper(kind: type[ZooKeeper] | type[Ensemble], **options: int) -> Iterator[Any]:
     try:
-        server = kind()
+        server = kind(**options)
     except Missing as missing:
         if os.environ.get("BINLOG_ENGINE_REQUIRE_SERVERS") == "1":
             pytest.fail(f"no zookeeper: {missing}", pytrace=False)
@@ -150,6 +150,12 @@ def shared_zookeeper() -> Iterator[ZooKeeper]:
 def zookeeper() -> Iterator[ZooKeeper]:
     """A ZooKeeper of the test's own, one node."""
     yield from _make_zookeeper(ZooKeeper)
+
+
+@pytest.fixture
+def strict_zookeeper() -> Iterator[ZooKeeper]:
+    """One that grants sessions of 1 s to 2 s only."""
+    yield from _make_zookeeper(ZooKeeper, tick_ms=500, most_session_ms=2000)
 
 
 @pytest.fixture

@@ -172,6 +172,7 @@ class ClusterConductor:
         return {
             "name": keeper.name,
             "address": keeper.address,
+            "session_timeout_s": keeper.timeout_s,
             "trouble": keeper.trouble,
             "engines": sorted(keeper.picture.nodes),
             "drained": sorted(keeper.picture.drained),

@@ -82,7 +82,7 @@ class Keeper:
         self._on_change = on_change
         self._running: frozenset[str] = frozenset()
         self._successor = successor
-        self._timeout_s = cluster.session_timeout_s
+        self._timeout_s = cluster.session_timeout_s  # as ZooKeeper grants it
         self._session = ZooKeeperSession(cluster, self._on_state)
         self._leases = Leases(self._session, name, address, sorted(grants), place)
         self._lock = threading.Lock()
@@ -167,6 +167,7 @@ class Keeper:
             self._lose_all("the session with ZooKeeper is over")
         if not self._session.connected:
             raise MetaAway("ZooKeeper is away", hosts=self._session.hosts)
+        self._take_granted_timeout()
         if not self._joined:
             self._join()
         self._renew_if_due()
@@ -179,6 +180,29 @@ class Keeper:
         if self._dirty:
             return 0.0
         return max(min(self._renew_at - time.monotonic(), self._timeout_s / RENEWALS), 0.0)
+
+    def _take_granted_timeout(self) -> None:
+        """A lease is proven by the time-out that ZooKeeper goes by, whatever was asked for."""
+        granted_s, asked_s = self._session.granted_s, self.cluster.session_timeout_s
+        if not granted_s:
+            raise ConfigError(
+                "this version of kazoo doesn't tell the session's time-out", remedy="install one that the tests know"
+            )
+        if granted_s == self._timeout_s:
+            return
+        if granted_s < self._timeout_s:  # what was granted before may be longer than the session lasts now
+            for grant in self.grants.values():
+                grant.withdraw()
+        self._timeout_s, self._renew_at = granted_s, 0.0
+        log.warning(
+            "cluster event=timeout granted_s=%g asked_s=%g: it is what counts; see minSessionTimeout and maxSessionTimeout of"
+            " ZooKeeper", granted_s, asked_s,
+        )  # fmt: skip
+
+    @property
+    def timeout_s(self) -> float:
+        """Of the session with ZooKeeper, as it was granted."""
+        return self._timeout_s
 
     def _join(self) -> None:
         self._leases.prepare()

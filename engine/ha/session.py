@@ -21,6 +21,7 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
     SessionExpiredError,
 )
+from kazoo.loggingsupport import BLATHER
 from kazoo.retry import KazooRetry
 
 from engine.config import ClusterConfig
@@ -46,6 +47,17 @@ class Conflict(Exception):
     """Somebody else has written in between: read again."""
 
 
+class _Negotiation(logging.Filter):
+    """Reads off kazoo's log how long a session's time-out is that ZooKeeper has granted: kazoo tells it nowhere else."""
+
+    granted_ms = 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "negotiated session timeout" in str(record.msg) and isinstance(record.args, tuple):
+            self.granted_ms = int(str(record.args[2]))
+        return record.levelno >= logging.ERROR
+
+
 class ZooKeeperSession:
     """One session. Usable from any thread but kazoo's own.
 
@@ -56,10 +68,14 @@ class ZooKeeperSession:
         self.root = cluster.root.rstrip("/")
         self.hosts = ",".join(cluster.zookeeper)
         self._closed = threading.Event()
+        self._negotiation = _Negotiation()
+        logger = logging.Logger("kazoo.session", BLATHER)
+        logger.parent = logging.getLogger("kazoo")
+        logger.addFilter(self._negotiation)
         pauses = {"max_tries": -1, "delay": FIRST_PAUSE_S, "max_delay": LONGEST_PAUSE_S}
         self.client = KazooClient(
             self.hosts, timeout=cluster.session_timeout_s, connection_retry=KazooRetry(**pauses),
-            command_retry=KazooRetry(max_tries=0),
+            command_retry=KazooRetry(max_tries=0), logger=logger,
         )  # fmt: skip
         if listener is not None:
             self.client.add_listener(listener)
@@ -68,6 +84,14 @@ class ZooKeeperSession:
     @property
     def connected(self) -> bool:
         return self.client.state == KazooState.CONNECTED
+
+    @property
+    def granted_s(self) -> float:
+        """The session's time-out that the node we are, or were last, connected to has granted; 0: never connected.
+
+        It isn't what was asked for where that is beyond the node's minSessionTimeout or maxSessionTimeout.
+        """
+        return self._negotiation.granted_ms / 1000
 
     def path(self, *names: str) -> str:
         return "/".join([self.root, *names])

@@ -6,6 +6,8 @@ import signal
 import pytest
 
 from engine.ha import layout
+from engine.ha.grant import boot_ns
+from engine.ha.keeper import GRANT_PART
 from engine.ha.leases import look
 from engine.ha.session import ZooKeeperSession
 from tests.ha.conftest import eventually
@@ -174,3 +176,16 @@ def test_while_zookeeper_is_away_a_lease_is_good_as_long_as_it_can_be_proven_and
     session = admin(cluster)
     picture = session.persist(lambda: look(session, ["orders"]))
     assert picture.owners["orders"]["epoch"] == member.keeper.leases()["orders"].epoch
+
+
+def test_a_lease_is_proven_by_the_time_out_that_zookeeper_grants_and_not_by_the_one_asked_for(strict_zookeeper, make_cluster):
+    short = make_cluster(strict_zookeeper.hosts, timeout_s=0.3).join("a", ["orders"])
+    long = make_cluster(strict_zookeeper.hosts, timeout_s=40.0).join("b", ["stock"])
+    eventually(lambda: short.owned == ["orders"] and long.owned == ["stock"])
+    assert (short.keeper.timeout_s, long.keeper.timeout_s) == (1.0, 2.0)
+    for member, name in ((short, "orders"), (long, "stock")):
+        assert member.grants[name].valid_until_ns - boot_ns() <= member.keeper.timeout_s * GRANT_PART * 1e9
+    strict_zookeeper.freeze()
+    eventually(lambda: long.owned == [], 10)  # and not after half of 40 s
+    strict_zookeeper.thaw()
+    eventually(lambda: short.owned == ["orders"] and long.owned == ["stock"])

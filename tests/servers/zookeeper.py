@@ -37,10 +37,11 @@ def four_letter(port: int, word: str) -> str:
 class ZooKeeper:
     """`with ZooKeeper() as zookeeper: KazooClient(zookeeper.hosts)`: one node; what it has lies in a temp dir until `close`."""
 
-    def __init__(self, number: int = 0, tick_ms: int = TICK_MS) -> None:
+    def __init__(self, number: int = 0, tick_ms: int = TICK_MS, most_session_ms: int = 60_000) -> None:
         self.java, self.class_path = install.zookeeper()
         self.number = number  # in an ensemble, from 1
         self.tick_ms = tick_ms
+        self.most_session_ms = most_session_ms  # the least is two ticks
         self.port, self.quorum_port, self.election_port = free_port(), free_port(), free_port()
         self.process = Process("zookeeper")
         self.peers: dict[str, str] = {}
@@ -63,7 +64,7 @@ class ZooKeeper:
             "maxClientCnxns": 0,
             "forceSync": "no",
             "minSessionTimeout": 2 * self.tick_ms,
-            "maxSessionTimeout": 60_000,
+            "maxSessionTimeout": self.most_session_ms,
             "4lw.commands.whitelist": "*",
             "admin.enableServer": "false",  # it would take port 8080
             **self.peers,
