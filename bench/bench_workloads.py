@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import document
+from bench import document, growth, profile
 from bench.binlogs import recorded, serving
 from bench.workloads import WORKLOADS
 from engine.cli.bench.binlog_end import end_of_binlog
@@ -25,6 +25,26 @@ def test_a_recording_is_made_once_and_served_again_and_again(tmp_path: Path, mon
         run = streamed(server.url(), "binlog.000001:4", end_of_binlog(server.url()), how)
     assert run.rows == 2000
     assert run.more["checksum"] == f"{2 * int(recording.checksum, 16) % 2**64:016x}"
+
+
+def test_growth_is_told_by_the_processor_time_of_the_engines_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (check,) = growth.partitions(growth.Scale("mariadb", rows=20_000, most=20_000, repeat=1))
+    for by_process in check["cpu_ns_by_process"]:
+        assert set(by_process) == {"supervisor", "source bench", "sink bench 0", "server"}
+        assert all(by_process[title] > 0 for title in set(by_process) - {"supervisor"})
+    assert check["limit"] == growth.PARTITIONS_AT_MOST
+    assert growth.holds(check) == (check["ratio"] <= growth.PARTITIONS_AT_MOST)
+
+
+def test_a_function_that_cython_compiled_is_told_by_its_name() -> None:
+    for symbol, name in (
+        ("__pyx_f_6engine_5_scan_7Scanner__scan", "Scanner._scan"),
+        ("__pyx_pw_6engine_6_heads_5Heads_3scan", "Heads.scan"),
+        ("__pyx_pw_6engine_8_content_1content", "content"),
+        ("decoder_write_rows", "decoder_write_rows"),
+    ):
+        assert profile.readable(symbol) == name
 
 
 def test_the_tables_of_the_pages_come_from_the_results(tmp_path: Path) -> None:

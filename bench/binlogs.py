@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -74,11 +75,16 @@ def _record(workload: Workload, make: type[Database], rows: int, folder: Path) -
     begun = time.monotonic()
     print(f"recording {workload.name} on {make.name}, {rows:,} rows", file=sys.stderr)
     folder.mkdir()
-    with make(**_OPTIONS, **_REDO[make.name]) as server:
-        workload.prepare(server.sql, rows)
+    with make(**_OPTIONS, **_REDO[make.name]) as server, server.connect() as connection, connection.cursor() as cursor:
+
+        def sql(*statements: str) -> None:
+            for statement in statements:  # there may be many: a connection for each would take longer than they do
+                cursor.execute(statement)
+
+        workload.prepare(sql, rows)
         server.sql("FLUSH BINARY LOGS")
         first = len(server.binlog_files()) - 1
-        changes = workload.fill(server.sql, rows)
+        changes = workload.fill(sql, rows)
         server.sql("FLUSH BINARY LOGS")
         version = str(server.sql("SELECT VERSION()")[0][0])
         names = []
@@ -132,3 +138,19 @@ def serving(recording: Recording, repeat: int = 1) -> Iterator[Database]:
         yield with_files.start()
     finally:
         with_files.close()
+
+
+@contextmanager
+def held_back(server: Database) -> Iterator[Callable[[int], AbstractContextManager[None]]]:
+    """The server is stopped until what this gives is entered, as `streamed` wants it: an engine that has started waits for it."""
+
+    @contextmanager
+    def flow(_supervisor: int) -> Iterator[None]:
+        os.kill(server.process.pid, signal.SIGCONT)
+        yield
+
+    os.kill(server.process.pid, signal.SIGSTOP)
+    try:
+        yield flow
+    finally:
+        os.kill(server.process.pid, signal.SIGCONT)

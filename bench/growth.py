@@ -1,8 +1,9 @@
-"""Does cost grow as it should? Each check is a ratio with a limit, measured in one run.
+"""Does cost grow as it should? Each check is a ratio with its bounds, measured in one run, answers checked.
 
-    python -m bench.growth [--rows N] [--most N] [--server mariadb|mysql] [--json FILE]
+    python -m bench.growth [--part decode|stream|tables|partitions|filtered ...] [--rows N] [--most N] [--json FILE]
 
-Decoding is timed by the processor time of this process, streaming by the clock.
+Cost is processor time, so that other work on the machine doesn't decide: of this process for decoding, of all the engine's
+processes for streaming, from the source's connection to the consumer's last ack.
 """
 
 from __future__ import annotations
@@ -12,122 +13,246 @@ import itertools
 import json
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from bench.binlogs import FLAVOURS, Recording, recorded, serving
+from bench.binlogs import FLAVOURS, Recording, held_back, recorded, serving
 from bench.workloads import TABLES, WORKLOADS
 from engine.cli.bench.binlog_end import end_of_binlog
+from engine.cli.bench.decode import decoded_content
 from engine.cli.bench.machine import machine
-from engine.cli.bench.result import check_equal, refuse_debug_build, show_table
+from engine.cli.bench.result import check_content, check_equal, refuse_debug_build, show_table
 from engine.cli.bench.stream import Streaming, streamed
 from engine.source.files import decode_files
 from engine.table_filter import TableFilter
 
-START = "binlog.000001:4"
 DOUBLED_WITHIN = 0.10
 MANY_TABLES_AT_MOST = 1.3
 PARTITIONS, PARTITIONS_AT_MOST = 8, 1.5
 FILTERED_AT_MOST = 0.2
+_NOTHING = "nothing"  # a table that there isn't
 _REPEAT = 3
+
+
+@dataclass
+class Cost:
+    """The least processor seconds of some runs, and the least seconds by the clock."""
+
+    cpu_s: float = float("inf")
+    clock_s: float = float("inf")
+    by_process: dict[str, float] = field(default_factory=dict)
+
+    def take(self, cpu_s: float, clock_s: float, by_process: dict[str, float] | None = None) -> None:
+        """Another run."""
+        self.clock_s = min(self.clock_s, clock_s)
+        if cpu_s < self.cpu_s:
+            self.cpu_s, self.by_process = cpu_s, by_process or {}
+
+
+@dataclass
+class Scale:
+    """What is measured, and how large: `rows` of a workload, up to `most` where it is doubled."""
+
+    server: str
+    rows: int
+    most: int
+    repeat: int = _REPEAT
+
+    @property
+    def powers(self) -> list[int]:
+        return [1 << power for power in range((self.most // self.rows).bit_length())]
+
+    def recorded(self, workload: str) -> Recording:
+        return recorded(WORKLOADS[workload], self.server, self.rows)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="*", choices=[*PARTS], default=[*PARTS], help="what to measure")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to begin with")
     parser.add_argument("--most", type=int, default=16_000_000, help="rows to double up to")
+    parser.add_argument("--repeat", type=int, default=_REPEAT, help="runs of each; the cheapest counts")
     parser.add_argument("--server", choices=[*FLAVOURS], default="mariadb")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
     refuse_debug_build()
-    checks = measure(arguments.server, arguments.rows, arguments.most)
+    checks = measure(Scale(arguments.server, arguments.rows, arguments.most, arguments.repeat), arguments.part)
     show(checks)
     if arguments.json:
         arguments.json.write_text(json.dumps({"bench": "growth", "checks": checks, **machine()}, indent=1))
-    return 0
+    return 0 if all(holds(check) for check in checks) else 1
 
 
-def measure(server: str, rows: int, most: int) -> list[dict[str, Any]]:
-    """Every check: what was measured, its ratio, and the limit of that."""
-    inserts = recorded(WORKLOADS["inserts"], server, rows)
+def measure(scale: Scale, parts: list[str]) -> list[dict[str, Any]]:
+    """Every check: what was measured, its ratio, the bounds of that, and the costs that it is of."""
+    return [check for part in parts for check in PARTS[part](scale)]
+
+
+def doubled_decoding(scale: Scale) -> list[dict[str, Any]]:
+    """The same file decoded once, twice, four times ... in one go."""
+    inserts = scale.recorded("inserts")
+    costs = {times: Cost() for times in scale.powers}
+    for times in costs:
+        check_decoded(inserts, times)
+    for _ in range(scale.repeat):
+        for times, cost in costs.items():
+            decode(inserts, cost, times)
+    return _doubling("decode", costs, inserts.rows)
+
+
+def doubled_streaming(scale: Scale) -> list[dict[str, Any]]:
+    """A server with many copies of a file; the engine starts at the last, the second last, the fourth last ..."""
+    inserts = scale.recorded("inserts")
+    costs = {times: Cost() for times in scale.powers}
+    _stream(inserts, costs, scale.repeat)
+    return _doubling("stream", costs, inserts.rows)
+
+
+def many_tables(scale: Scale) -> list[dict[str, Any]]:
+    """Transactions of as many rows, in one table and in many."""
+    recordings = [scale.recorded(name) for name in ("one-table", "tables")]
+    decoding, streaming = [Cost(), Cost()], [Cost(), Cost()]
+    for recording in recordings:
+        check_decoded(recording)
+    for _ in range(scale.repeat):
+        for recording, cost in zip(recordings, decoding, strict=True):
+            decode(recording, cost)
+        for recording, cost in zip(recordings, streaming, strict=True):
+            _stream(recording, {1: cost}, 1)
+    what = f"a row of {TABLES:,} tables against one of one table"
+    rows = [recording.rows for recording in recordings]
     return [
-        *_doubling("decode", {times: decoding_s(inserts, times) for times in _powers(most // rows)}, rows),
-        *_doubling("stream", {times: streaming_s(inserts, times) for times in _powers(most // rows)}, rows),
-        many_tables(server, rows),
-        partitions(inserts),
-        filtered(server, rows),
+        _check(f"{part}: {what}", costs, rows, MANY_TABLES_AT_MOST)
+        for part, costs in (("decode", decoding), ("stream", streaming))
     ]
 
 
-def _powers(most: int) -> list[int]:
-    return [1 << power for power in range(most.bit_length())]
+def partitions(scale: Scale) -> list[dict[str, Any]]:
+    """The same rows into one partition and into some."""
+    inserts = scale.recorded("inserts")
+    one, some = Cost(), Cost()
+    for _ in range(scale.repeat):
+        _stream(inserts, {1: one}, 1)
+        _stream(inserts, {1: some}, 1, partitions=PARTITIONS)
+    what = f"stream: a row into {PARTITIONS} partitions against one into one"
+    return [_check(what, [one, some], [inserts.rows, inserts.rows], PARTITIONS_AT_MOST)]
 
 
-def decoding_s(recording: Recording, times: int = 1, include: str = ".*") -> float:
-    """The least processor time of some runs over the files, `times` times one after the other."""
-    taken = []
-    for _ in range(_REPEAT):
-        begun = time.process_time()
-        for _ in decode_files(recording.paths * times, wants=TableFilter([include]).wants):
-            pass
-        taken.append(time.process_time() - begun)
-    return min(taken)
+def filtered(scale: Scale) -> list[dict[str, Any]]:
+    """Decoded: no table is wanted against every. Streamed: one of twenty is wanted, so the unwanted rows' cost is the rest."""
+    needle = scale.recorded("needle")
+    unwanted = needle.rows - needle.wanted_rows
+    all_rows, none, streamed_all, few = Cost(), Cost(), Cost(), Cost()
+    check_equal("rows of all tables", decoded_content(needle.paths)[0], needle.rows)
+    check_equal("rows of no table", decoded_content(needle.paths, _NOTHING)[0], 0)
+    for _ in range(scale.repeat):
+        decode(needle, all_rows)
+        decode(needle, none, include=_NOTHING)
+        _stream(needle, {1: streamed_all}, 1, include=[".*"])
+        _stream(needle, {1: few}, 1, include=[WORKLOADS["needle"].include])
+    share = needle.wanted_rows / needle.rows
+    rest = Cost(few.cpu_s - streamed_all.cpu_s * share, few.clock_s - streamed_all.clock_s * share)
+    what = "a filtered-out row against a delivered one"
+    return [
+        _check(f"decode: {what}", [all_rows, none], [needle.rows, needle.rows], FILTERED_AT_MOST),
+        _check(f"stream: {what}", [streamed_all, rest], [needle.rows, unwanted], FILTERED_AT_MOST),
+    ]
 
 
-def streaming_s(recording: Recording, times: int = 1, **destination: Any) -> float:
-    """The least time of some runs, every change counted."""
-    with serving(recording, times) as server:
+PARTS: dict[str, Callable[[Scale], list[dict[str, Any]]]] = {
+    "decode": doubled_decoding,
+    "stream": doubled_streaming,
+    "tables": many_tables,
+    "partitions": partitions,
+    "filtered": filtered,
+}
+
+
+def check_decoded(recording: Recording, times: int = 1) -> None:
+    """The changes of the files, read so often, by number and content."""
+    rows, content = decoded_content(recording.paths * times)
+    check_equal("rows decoded", rows, recording.rows * times)
+    check_content(content, f"{int(recording.checksum, 16) * times % 2**64:016x}")
+
+
+def decode(recording: Recording, cost: Cost, times: int = 1, include: str = ".*") -> None:
+    """Decode the files so often, one after the other, records dropped unread."""
+    began_s, cpu_began_s = time.perf_counter(), time.process_time()
+    for _ in decode_files(recording.paths * times, wants=TableFilter([include]).wants):
+        pass
+    cost.take(time.process_time() - cpu_began_s, time.perf_counter() - began_s)
+
+
+def _stream(recording: Recording, costs: dict[int, Cost], repeat: int, **destination: Any) -> None:
+    """A whole engine for each number of copies of the files; every change counted, and its content checked."""
+    wanted = recording.wanted_rows if destination.get("include") == [WORKLOADS[recording.workload].include] else recording.rows
+    checked = wanted == recording.wanted_rows  # the recording has the checksum of the wanted rows
+    most = max(costs)
+    with serving(recording, most) as server:
         end = end_of_binlog(server.url())
-        runs = [streamed(server.url(), START, end, Streaming(tables={"destination": destination})) for _ in range(_REPEAT)]
-    for run in runs:
-        check_equal("changes consumed", run.rows, recording.rows * times)
-    return min(sample for run in runs for sample in run.samples)
+        for _ in range(repeat):
+            for times, cost in costs.items():
+                start = f"binlog.{(most - times) * len(recording.files) + 1:06}:4"
+                with held_back(server) as flow:
+                    run = streamed(server.url(), start, end, Streaming(tables={"destination": destination}), flow=flow)
+                check_equal("changes consumed", run.rows, wanted * times)
+                if checked:
+                    content = int(recording.checksum, 16) * times % 2**64
+                    check_equal("checksum of the changes", run.more["checksum"], f"{content:016x}")
+                cost.take(sum(run.more["cpu_s"].values()), run.seconds, run.more["cpu_s"])
 
 
-def _doubling(what: str, seconds: dict[int, float], rows: int) -> list[dict[str, Any]]:
-    steps = list(seconds)
+def _doubling(what: str, costs: dict[int, Cost], rows: int) -> list[dict[str, Any]]:
     return [
-        {
-            "check": f"{what}: {rows * after / 1e6:g} M rows against twice {rows * before / 1e6:g} M",
-            "ratio": round(seconds[after] / seconds[before] / 2, 3),
-            "limit": 1 + DOUBLED_WITHIN,
-            "seconds": [round(seconds[before], 4), round(seconds[after], 4)],
-        }
-        for before, after in itertools.pairwise(steps)
+        _check(
+            f"{what}: {rows * after / 1e6:g} M rows against twice {rows * before / 1e6:g} M",
+            [costs[before], costs[after]],
+            [rows * before, rows * after],
+            1 + DOUBLED_WITHIN,
+            1 - DOUBLED_WITHIN,
+        )
+        for before, after in itertools.pairwise(costs)
     ]
 
 
-def many_tables(server: str, rows: int) -> dict[str, Any]:
-    many, one = (recorded(WORKLOADS[name], server, rows) for name in ("tables", "one-table"))
-    seconds = [decoding_s(one) / one.rows, decoding_s(many) / many.rows]
-    return _check(f"decode: a row of {TABLES:,} tables against one of one table", seconds, MANY_TABLES_AT_MOST)
+def _check(what: str, costs: list[Cost], rows: list[int], most: float, least: float | None = None) -> dict[str, Any]:
+    """The second cost against the first, both per row."""
+    cpu_ns, clock_ns = (
+        [getattr(cost, name) / count * 1e9 for cost, count in zip(costs, rows, strict=True)] for name in ("cpu_s", "clock_s")
+    )
+    return {
+        "check": what, "ratio": round(cpu_ns[1] / cpu_ns[0], 3), "limit": most, "least": least, "rows": rows,
+        "cpu_ns_per_row": [round(ns, 1) for ns in cpu_ns], "clock_ratio": round(clock_ns[1] / clock_ns[0], 3),
+        "cpu_ns_by_process": [
+            {title: round(spent_s / count * 1e9, 1) for title, spent_s in cost.by_process.items()}
+            for cost, count in zip(costs, rows, strict=True)
+        ],
+    }  # fmt: skip
 
 
-def partitions(inserts: Recording) -> dict[str, Any]:
-    seconds = [streaming_s(inserts), streaming_s(inserts, partitions=PARTITIONS)]
-    return _check(f"stream: {PARTITIONS} partitions against one", seconds, PARTITIONS_AT_MOST)
+def holds(check: dict[str, Any]) -> bool:
+    """Whether the ratio keeps to its bounds."""
+    return bool((check["least"] or 0) <= check["ratio"] <= check["limit"])
 
 
-def filtered(server: str, rows: int) -> dict[str, Any]:
-    needle = recorded(WORKLOADS["needle"], server, rows)
-    seconds = [decoding_s(needle) / needle.rows, decoding_s(needle, include="nothing") / needle.rows]
-    return _check("decode: a filtered-out row against a delivered one", seconds, FILTERED_AT_MOST)
-
-
-def _check(what: str, seconds: list[float], limit: float) -> dict[str, Any]:
-    ratio = round(seconds[1] / seconds[0], 3)
-    return {"check": what, "ratio": ratio, "limit": limit, "seconds": [float(f"{value:.4g}") for value in seconds]}
+def bounds(check: dict[str, Any]) -> str:
+    """As text: `0.90 to 1.10` or `at most 1.30`."""
+    return f"{check['least']:.2f} to {check['limit']:.2f}" if check["least"] else f"at most {check['limit']:.2f}"
 
 
 def show(checks: list[dict[str, Any]]) -> None:
-    table = Table(title="how cost grows", title_justify="left")
-    for column in ("check", "ratio", "at most", ""):
+    """A table with what held and what didn't."""
+    table = Table(title="how cost grows: processor time per row", title_justify="left")
+    for column in ("check", "ns a row", "ratio", "bounds", "", "by the clock"):
         table.add_column(column, justify="left" if column in ("check", "") else "right")
     for check in checks:
-        held = check["ratio"] <= check["limit"]
-        table.add_row(check["check"], f"{check['ratio']:.2f}", f"{check['limit']:.2f}", "" if held else "missed")
+        cost = " → ".join(f"{ns:,.0f}" for ns in check["cpu_ns_per_row"])
+        held = "holds" if holds(check) else "MISSED"
+        table.add_row(check["check"], cost, f"{check['ratio']:.2f}", bounds(check), held, f"{check['clock_ratio']:.2f}")
     show_table(table)
 
 

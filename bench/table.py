@@ -63,7 +63,12 @@ def main() -> int:
     if "growth" not in arguments.skip:
         rows = round(WORKLOADS["needle"].rows * arguments.scale)
         results.append(
-            {"bench": "growth", "checks": growth.measure("mariadb", rows, round(arguments.growth_most * arguments.scale))}
+            {
+                "bench": "growth",
+                "checks": growth.measure(
+                    growth.Scale("mariadb", rows, round(arguments.growth_most * arguments.scale)), [*growth.PARTS]
+                ),
+            }
         )
     path = arguments.json or Path(".benchmarks") / f"table-{time.strftime('%Y%m%dT%H%M%S')}.json"
     path.parent.mkdir(exist_ok=True)

@@ -32,27 +32,17 @@ class Watch:
 
     def cpu_ns(self) -> dict[str, int]:
         """Processor time that each process has taken up to now, by title."""
-        return {title: _cpu_ns(pid) for pid, title in self._family()}
+        return {title: _cpu_ns(pid) for pid, title in family(self._pid)}
 
     def look(self) -> None:
         """Take one sample."""
-        for pid, title in self._family():
+        for pid, title in family(self._pid):
             with suppress(OSError):
                 self.peak_bytes[title] = max(self.peak_bytes.get(title, 0), _own_bytes(pid))
 
     def _sample(self) -> None:
         while not self._done.wait(SAMPLE_S):
             self.look()
-
-    def _family(self) -> Iterator[tuple[int, str]]:
-        yield self._pid, "supervisor"
-        with suppress(OSError):
-            for pid in (_PROC / str(self._pid) / "task" / str(self._pid) / "children").read_text().split():
-                words = (_PROC / pid / "cmdline").read_bytes().split(b"\0")
-                if b"engine.process" in words:  # python -m engine.process ROLE NAME NUMBER ...
-                    role, name, number = (word.decode() for word in words[words.index(b"engine.process") + 1 :][:3])
-                    title = {"sink": f"sink {name} {number}", "server": "server"}.get(role, f"{role} {name}")
-                    yield int(pid), title
 
     def __enter__(self) -> Self:
         self.look()
@@ -62,6 +52,18 @@ class Watch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._done.set()
         self._thread.join()
+
+
+def family(supervisor: int) -> Iterator[tuple[int, str]]:
+    """An engine's processes as (pid, title), the supervisor first."""
+    yield supervisor, "supervisor"
+    with suppress(OSError):
+        for pid in (_PROC / str(supervisor) / "task" / str(supervisor) / "children").read_text().split():
+            words = (_PROC / pid / "cmdline").read_bytes().split(b"\0")
+            if b"engine.process" in words:  # python -m engine.process ROLE NAME NUMBER ...
+                role, name, number = (word.decode() for word in words[words.index(b"engine.process") + 1 :][:3])
+                title = {"sink": f"sink {name} {number}", "server": "server"}.get(role, f"{role} {name}")
+                yield int(pid), title
 
 
 def _own_bytes(pid: int) -> int:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +26,8 @@ from engine.errors import EngineError
 from engine.instance import Instance
 
 _WAIT_MS = 20
+_CONNECTED_POLL_S = 0.001
+_REST_S, _REST_SHARE = 0.25, 0.1  # processes that took less of a core for so long have started and wait
 
 
 class Consume(StrEnum):
@@ -85,8 +89,19 @@ def stream(
     result.show(json)
 
 
-def streamed(url: str, start: str, end: End, how: Streaming, limit: Limit | None = None) -> Result:
+def streamed(
+    url: str,
+    start: str,
+    end: End,
+    how: Streaming,
+    limit: Limit | None = None,
+    flow: Callable[[int], AbstractContextManager[None]] | None = None,
+) -> Result:
     """One measurement with an engine of its own.
+
+    flow: where the caller keeps the server from answering until all processes have started and wait. Entered then, with the
+    supervisor's pid, it lets the server answer; it is left after the last ack. `more["cpu_s"]` has the processor time of each
+    process from the source's connection to the last ack, by title.
 
     Raises:
         EngineError: the engine didn't start, nothing arrives any more, or what arrived is not what was read.
@@ -95,15 +110,31 @@ def streamed(url: str, start: str, end: End, how: Streaming, limit: Limit | None
         listen = listen_address(how.transport, Path(folder))
         config = bench_config(url, start, Path(folder), listen, **how.tables)
         with running_engine(config, Path(folder)) as pid, Watch(pid) as watch:
-            result = _consume(config, listen, end, how.consume)
+            if flow is not None:
+                _await_rest(watch)
+            with flow(pid) if flow is not None else nullcontext():
+                result, cpu_s = _consume(config, listen, end, how.consume, watch)
             watch.look()
+    if flow is not None:  # otherwise some of it is the start's
+        result.more["cpu_s"] = cpu_s
     result.limit = limit
     result.more |= {"server": end.server, "peak_mb": watch.peak_mb}
     return result
 
 
-def _consume(config: Config, listen: str, end: End, consume: Consume) -> Result:
-    """Read until the source has come to the end and all its rows have arrived.
+def _await_rest(watch: Watch) -> None:
+    deadline = time.monotonic() + START_S
+    taken, spent = sum(watch.cpu_ns().values()), _REST_S * 1e9
+    while spent > _REST_S * _REST_SHARE * 1e9:
+        if time.monotonic() > deadline:
+            raise EngineError("bench: the engine doesn't come to rest", seconds=START_S)
+        time.sleep(_REST_S)
+        before, taken = taken, sum(watch.cpu_ns().values())
+        spent = taken - before
+
+
+def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Watch) -> tuple[Result, dict[str, float]]:
+    """Read until the source has come to the end and all its rows have arrived; processor seconds by process, beside the result.
 
     The clock starts when the source connects to the server, and stops when the last batch is acked.
     """
@@ -114,6 +145,10 @@ def _consume(config: Config, listen: str, end: End, consume: Consume) -> Result:
     counters = ring.counters
     rows = checksum = 0
     with engine.connect(listen, destination="bench", timeout=START_S) as session:
+        deadline = time.monotonic() + START_S
+        while not counters[SourceCounter.CONNECTED_NS] and time.monotonic() < deadline:
+            time.sleep(_CONNECTED_POLL_S)
+        before = watch.cpu_ns()
         batch: engine.Batch | None = next(session)  # from here on batches are sent ahead
         while True:
             if batch is not None:
@@ -128,12 +163,13 @@ def _consume(config: Config, listen: str, end: End, consume: Consume) -> Result:
             elif time.monotonic_ns() - last_ns > START_S * 1e9:
                 raise EngineError("bench: nothing arrives any more", rows=rows, read=counters[SourceCounter.ROWS])
             batch = session.get(wait_ms=_WAIT_MS)
+        cpu_s = {title: (after - before.get(title, 0)) / 1e9 for title, after in watch.cpu_ns().items()}
     size = counters[SourceCounter.BINLOG_BYTES]
     check_equal("rows consumed", rows, counters[SourceCounter.ROWS])
     seconds = (last_ns - counters[SourceCounter.CONNECTED_NS]) / 1e9
     counters.release()
     ring.close()
-    return Result(f"stream {consume}", rows, size, [seconds], {"checksum": check_content(checksum, None)})
+    return Result(f"stream {consume}", rows, size, [seconds], {"checksum": check_content(checksum, None)}), cpu_s
 
 
 def _take(batch: engine.Batch, consume: Consume) -> int:
