@@ -45,6 +45,9 @@ class Column:
         return entry
 
 
+_MAP_OF_FIVE = b"\x85"  # the head of msgpack's map
+
+
 @dataclass(frozen=True)
 class TableSchema:
     """One version of one table of one source; what a table key stands for."""
@@ -62,15 +65,17 @@ class TableSchema:
 
     def pack(self) -> bytes:
         """The canonical msgpack map of a schema record; equal schemas give equal bytes, so it is the fingerprint too."""
-        return msgpack.packb(
-            {
-                "source": self.source,
-                "schema": self.schema,
-                "table": self.table,
-                "columns": [column.to_map() for column in self.columns],
-                "primary_key": list(self.primary_key),
-            }
-        )
+        return self.pack_with(self.packed_columns())
+
+    def packed_columns(self) -> bytes:
+        """What `pack` has behind the names: the same for all tables with these columns and this key."""
+        columns = {"columns": [column.to_map() for column in self.columns], "primary_key": list(self.primary_key)}
+        return msgpack.packb(columns)[1:]  # without the map's head
+
+    def pack_with(self, packed_columns: bytes) -> bytes:
+        """As `pack`, with the columns packed before."""
+        names = msgpack.packb({"source": self.source, "schema": self.schema, "table": self.table})
+        return _MAP_OF_FIVE + names[1:] + packed_columns
 
     @classmethod
     def unpack(cls, packed: bytes) -> TableSchema:

@@ -20,7 +20,7 @@ typedef struct row_plan {
     uint32_t factor;          /* msgpack bytes that one source byte can become */
     uint8_t head_bytes;       /* of the array's header */
     uint8_t head[5];
-    column_plan_t column[];
+    column_plan_t *column;    /* tables with the same columns share them */
 } row_plan_t;
 
 static inline uint64_t row_bound(const row_plan_t *plan, uint64_t source_bytes) {

@@ -22,10 +22,14 @@ cdef extern from "_row_key.h" nogil:
 cdef class RowPlan:
     cdef row_plan_t *plan
     cdef readonly object schema  # TableSchema
-    cdef readonly object table_map
     cdef readonly int columns
     cdef int end_slot            # see row_key_t; 0: the table isn't versioned
-    cdef list _kept              # bytes objects that the plan points into
+    cdef bint compressed         # some column is one of MariaDB's COMPRESSED ones
+    cdef void *_steps            # one for each column, and their memos; not this plan's own if it has a _like
+    cdef RowPlan _like
+    cdef list _kept              # bytes objects that the steps point into
+
+    cdef int _plan_columns(self, tuple columns, int hidden) except -1
 
 
 # Text is str if it is valid UTF-8 (or can be converted to it), otherwise bin with the column's own bytes; see _text.h.

@@ -322,37 +322,50 @@ cdef class RowPlan:
         schema: names, signedness, character sets and labels; its column count must be the map's.
         table_map: types, lengths and precisions as this binlog has them.
         hidden: so many columns at the map's end are not in the schema, BIGINTs that MariaDB keeps for itself.
+        like: the plan of a table with the very same columns and key; then the map is of no use, and their steps are shared.
 
     Raises:
         BinlogError: schema and map contradict each other, or a column is of a kind that can't be read.
     """
 
-    def __cinit__(self, schema, table_map, int hidden=0):
-        columns = table_map.columns
+    def __cinit__(self, schema not None, table_map, int hidden=0, RowPlan like=None):
+        cdef bytes seed = schema.schema.encode() + b"\0" + schema.table.encode() + b"\0"
+        self.plan = <row_plan_t *>calloc(1, sizeof(plan_fields_t))
+        if self.plan == NULL:
+            raise MemoryError
+        cdef plan_fields_t *plan = <plan_fields_t *>self.plan
+        self.schema = schema
+        if like is None:
+            self._plan_columns(table_map.columns, hidden)
+        else:
+            plan[0] = (<plan_fields_t *>like.plan)[0]
+            self._like, self.columns, self.end_slot = like, like.columns, like.end_slot
+        plan.hash_seed = record_hash_add(RECORD_FNV_BASIS, <const uint8_t *>PyBytes_AS_STRING(seed), PyBytes_GET_SIZE(seed))
+
+    cdef int _plan_columns(self, tuple columns, int hidden) except -1:
+        schema = self.schema
         cdef int shown = len(schema.columns)
         if hidden < 0 or len(columns) != shown + hidden:
             raise BinlogError("table map and schema have different columns", table=schema.name, map=len(columns),
                               schema=len(schema.columns))
         if len(schema.primary_key) > ROW_KEY_COLUMNS:
             raise BinlogError("primary key has too many columns", table=schema.name, columns=len(schema.primary_key))
-        self.schema = schema
-        self.table_map = table_map
         self.columns = len(columns)
+        self.compressed = any([column.type in COMPRESSED for column in columns])
         self._kept = []
-        cdef size_t memos = sizeof(plan_fields_t) + (self.columns + 1) * sizeof(column_plan_t)
-        self.plan = <row_plan_t *>calloc(1, memos + shown * sizeof(minute_memo_t))
-        if self.plan == NULL:
+        cdef size_t memos = (self.columns + 1) * sizeof(column_plan_t)
+        self._steps = calloc(1, memos + shown * sizeof(minute_memo_t))
+        if self._steps == NULL:
             raise MemoryError
-        cdef minute_memo_t *memo = <minute_memo_t *>(<uint8_t *>self.plan + memos)
+        cdef minute_memo_t *memo = <minute_memo_t *>(<uint8_t *>self._steps + memos)
         cdef plan_fields_t *plan = <plan_fields_t *>self.plan
         cdef column_plan_t *c
         cdef bytes head = msgpack.Packer().pack_array_header(shown)
-        cdef bytes seed = schema.schema.encode() + b"\0" + schema.table.encode() + b"\0"
         cdef int i
+        plan.column = <column_plan_t *>self._steps
         plan.columns = shown
         plan.hidden = hidden
         plan.key_columns = len(schema.primary_key)
-        plan.hash_seed = record_hash_add(RECORD_FNV_BASIS, <const uint8_t *>PyBytes_AS_STRING(seed), PyBytes_GET_SIZE(seed))
         plan.head_bytes = PyBytes_GET_SIZE(head)
         memcpy(plan.head, PyBytes_AS_STRING(head), plan.head_bytes)
         plan.fixed_bound = plan.head_bytes
@@ -373,6 +386,7 @@ cdef class RowPlan:
 
     def __dealloc__(self):
         free(self.plan)
+        free(self._steps)
 
     def bound(self, uint64_t source_bytes):
         """Bytes of room that one image needs, given how many bytes of the source it can have at most."""
@@ -408,7 +422,7 @@ cdef class RowPlan:
         pieces = []
         if all_set(bits, self.columns):
             bits = NULL
-        if any(column.type in COMPRESSED for column in self.table_map.columns):
+        if self.compressed:
             inflated = 2 * MOST_INFLATED * (end - at)
         capacity = row_bound(self.plan, end - at) + 2 * (end - at) + inflated
         o = buffer = <uint8_t *>malloc(capacity)

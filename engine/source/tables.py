@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from engine.errors import EngineError, ServerSetupError, SourceError
@@ -20,6 +21,8 @@ from engine.source.statements import Kind, classify, parse_query
 from engine.source.table_map import TableMap, has_full_metadata, parse_table_map, table_schema
 from engine.source.versioning import with_implicit_period, with_key_of_current_rows
 
+SHAPES_KEPT = 1024  # beyond, all are made again
+
 
 class TableVersion(NamedTuple):
     """One version of one table. plan None: nobody wants the table, and nothing else is known of it."""
@@ -28,6 +31,20 @@ class TableVersion(NamedTuple):
     key: int = 0
     packed: bytes = b""
     plan: RowPlan | None = None
+
+
+@dataclass
+class _Shape:
+    """What a TABLE_MAP tells behind the table's names, so that the tables of one kind (shards, tenants) need little each.
+
+    table_map and schema are named after the first of them; schema None: the map doesn't name the columns, and each table may
+    have others. plan: of those of which the map alone tells; None until there is one.
+    """
+
+    table_map: TableMap
+    schema: TableSchema | None = None
+    plan: RowPlan | None = None
+    packed_columns: bytes = b""
 
 
 class TableVersions:
@@ -44,6 +61,7 @@ class TableVersions:
         self._wants = wants
         self._key_of = key_of
         self._history = history if history is not None else SchemaHistory(wants=wants)
+        self._shapes: dict[tuple[bool, bytes], _Shape] = {}  # by what the TABLE_MAP has behind the names, MariaDB's or MySQL's
 
     def version(
         self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment, fail: Callable[..., SourceError]
@@ -54,22 +72,19 @@ class TableVersions:
             BinlogError: the map can't be read. ServerSetupError: it names no columns, and the history doesn't know them.
             ConnectionLost: the server was asked for the table, and isn't there now.
         """
-        name = _table_name(body, post_header_bytes, fail)
+        names, at = _names(body, post_header_bytes, fail)
+        name = ".".join(names)
         if not self._wants(name):
             return TableVersion(name)
         try:
-            table_map = parse_table_map(body, post_header_bytes, mariadb)
-            schema = with_key_of_current_rows(self._schema(table_map, mariadb, moment))
-            if len(set(schema.primary_key)) != len(schema.primary_key):
-                raise ValueError("the primary key names a column twice")
-            plan = RowPlan(schema, table_map, len(table_map.columns) - len(schema.columns))
+            shape = self._shapes.get((mariadb, body[at:])) or self._shape(body, post_header_bytes, mariadb, at)
+            plan, packed = self._plan(shape, names, mariadb, moment)
         except EngineError as error:
             facts = {key: value for key, value in error.facts.items() if key not in ("source", "file", "offset", "event")}
             kind = type(error) if isinstance(error, SourceError) else SourceError
             raise fail(error.what, kind=kind, remedy=error.remedy, **{"table": name, **facts}) from error
         except (ArithmeticError, LookupError, ValueError) as error:
             raise fail(f"TABLE_MAP can't be read: {error}", table=name, remedy=DAMAGED) from error
-        packed = schema.pack()
         return TableVersion(name, self._key_of(packed), packed, plan)
 
     def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> frozenset[str]:
@@ -81,28 +96,48 @@ class TableVersions:
         session = Session(statement.schema, statement.sql_mode, statement.server_collation, mariadb)
         return self._history.learn(statement.text, session, tables, moment)
 
-    def _schema(self, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
-        """What the map and the history tell together; a map with names is believed, whatever the history has."""
-        name = table_map.schema, table_map.table
-        known = self._history.definition(name, moment)
+    def _shape(self, body: bytes, post_header_bytes: int, mariadb: bool, at: int) -> _Shape:
+        table_map = parse_table_map(body, post_header_bytes, mariadb)
         if not has_full_metadata(table_map):
-            return self._schema_by_history(name, table_map, mariadb, moment)
-        schema = table_schema(self._source, table_map)
-        schema = without_hidden(schema, hidden_columns(table_map, None, mariadb=mariadb))
-        if not mariadb:
-            return schema
-        names = [column.name for column in schema.columns]
-        if not (isinstance(known, TableDefinition) and [column.name for column in known.columns] == names):
-            known = self._history.ask_once(name, moment)
-            if known is not None and [column.name for column in known.columns] != names:
-                self._history.refuse(name)
-                known = None
-            if known is None:
-                check_old_times(table_map, None)
-                return with_implicit_period(schema)
-            self._history.believe(name, known, moment)
-        check_old_times(table_map, known)
-        return with_known_types(schema, known)
+            return _Shape(table_map)
+        schema = without_hidden(table_schema(self._source, table_map), hidden_columns(table_map, None, mariadb=mariadb))
+        if len(self._shapes) >= SHAPES_KEPT:
+            self._shapes.clear()
+        shape = self._shapes[mariadb, body[at:]] = _Shape(table_map, schema)
+        return shape
+
+    def _plan(self, shape: _Shape, name: Name, mariadb: bool, moment: Moment) -> tuple[RowPlan, bytes]:
+        """What the map and the history tell together; a map with names is believed, whatever the history has."""
+        if shape.schema is None:
+            plan = _plan_of(self._schema_by_history(name, shape.table_map, mariadb, moment), shape.table_map)
+            return plan, plan.schema.pack()
+        known = self._known(name, [column.name for column in shape.schema.columns], moment) if mariadb else None
+        if known is None and shape.plan is not None:
+            schema = TableSchema(self._source, *name, shape.plan.schema.columns, shape.plan.schema.primary_key)
+            return RowPlan(schema, None, like=shape.plan), schema.pack_with(shape.packed_columns)
+        table_map, schema = (replace(of, schema=name[0], table=name[1]) for of in (shape.table_map, shape.schema))
+        if mariadb:
+            check_old_times(table_map, known)
+            schema = with_known_types(schema, known) if known else with_implicit_period(schema)
+        plan = _plan_of(schema, table_map)
+        packed_columns = plan.schema.packed_columns()
+        if known is None:
+            shape.plan, shape.packed_columns = plan, packed_columns
+        return plan, plan.schema.pack_with(packed_columns)
+
+    def _known(self, name: Name, columns: list[str], moment: Moment) -> TableDefinition | None:
+        """What the history has of a table with these columns, or else its server."""
+        known = self._history.definition(name, moment)
+        if isinstance(known, TableDefinition) and [column.name for column in known.columns] == columns:
+            return known
+        known = self._history.ask_once(name, moment)
+        if known is None:
+            return None
+        if [column.name for column in known.columns] != columns:
+            self._history.refuse(name)
+            return None
+        self._history.believe(name, known, moment)
+        return known
 
     def _schema_by_history(self, name: Name, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
         known = self._history.definition(name, moment)
@@ -140,8 +175,15 @@ class TableVersions:
         return f"say what its columns were: {command}; with SET GLOBAL binlog_row_metadata=FULL on the server the binlog tells"
 
 
-def _table_name(body: bytes, post_header_bytes: int, fail: Callable[..., SourceError]) -> str:
-    """`schema.table`, which follow the post header as length, bytes and 0 each; no length there reaches 251."""
+def _plan_of(schema: TableSchema, table_map: TableMap) -> RowPlan:
+    schema = with_key_of_current_rows(schema)
+    if len(set(schema.primary_key)) != len(schema.primary_key):
+        raise ValueError("the primary key names a column twice")
+    return RowPlan(schema, table_map, len(table_map.columns) - len(schema.columns))
+
+
+def _names(body: bytes, post_header_bytes: int, fail: Callable[..., SourceError]) -> tuple[Name, int]:
+    """Schema and table, which follow the post header as length, bytes and 0 each, and where they end; no length reaches 251."""
     at, names = post_header_bytes, []
     for _ in range(2):
         length = body[at] if at < len(body) else 251
@@ -149,7 +191,7 @@ def _table_name(body: bytes, post_header_bytes: int, fail: Callable[..., SourceE
             raise fail("TABLE_MAP ends too early")
         names.append(body[at + 1 : at + 1 + length].decode("utf-8", "replace"))
         at += length + 2
-    return ".".join(names)
+    return (names[0], names[1]), at
 
 
 def _shown(moment: Moment) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import pytest
 
 from engine.client.change import Change, ChangeReader
-from engine.schema import TableSchema
+from engine.errors import SourceError
 from engine.source.files import decode_files
 from engine.source.history.history import Moment
-from engine.source.table_map import TableMap
-from engine.source.tables import TableVersions
+from engine.source.table_map import parse_table_map
+from engine.source.tables import TableVersion, TableVersions
+from engine.source.versioning import with_key_of_current_rows
 from tests.servers.database import Database
 from tests.servers.selected import same
 from tests.source.history.story import HIDDEN, ROWS, SCHEMA, Chapter, steps, tell
@@ -45,17 +47,22 @@ def test_the_history_alone_tells_what_full_metadata_tells(
     server = request.getfixturevalue(f"make_{name}")(binlog_row_metadata="FULL")
     tell(server)
     server.sql("FLUSH BINARY LOGS")
-    full, seen = TableVersions._schema, []
+    full, seen = TableVersions.version, []
 
-    def both(self: TableVersions, table_map: TableMap, mariadb: bool, moment: Moment) -> TableSchema:
-        schema = full(self, table_map, mariadb, moment)
-        untold = {"name", "unsigned", "collation", "labels", "geometry", "visible", "dimensions"}
-        columns = tuple(replace(column, **dict.fromkeys(untold)) for column in table_map.columns)
-        bare = replace(table_map, columns=columns, primary_key=None, fields=frozenset())
-        seen.append((schema, self._schema_by_history((bare.schema, bare.table), bare, mariadb, moment)))
-        return schema
+    def both(
+        self: TableVersions, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment, fail: Callable[..., SourceError]
+    ) -> TableVersion:
+        version = full(self, body, post_header_bytes, mariadb, moment, fail)
+        if version.plan is not None:
+            table_map = parse_table_map(body, post_header_bytes, mariadb)
+            untold = {"name", "unsigned", "collation", "labels", "geometry", "visible", "dimensions"}
+            columns = tuple(replace(column, **dict.fromkeys(untold)) for column in table_map.columns)
+            bare = replace(table_map, columns=columns, primary_key=None, fields=frozenset())
+            known = self._schema_by_history((bare.schema, bare.table), bare, mariadb, moment)
+            seen.append((version.plan.schema, with_key_of_current_rows(known)))
+        return version
 
-    monkeypatch.setattr(TableVersions, "_schema", both)
+    monkeypatch.setattr(TableVersions, "version", both)
     changes(server.binlog_files()[:-1])
     assert len(seen) > 50
     for told, known in seen:
