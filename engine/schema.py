@@ -45,7 +45,13 @@ class Column:
         return entry
 
 
-_MAP_OF_FIVE = b"\x85"  # the head of msgpack's map
+_pack = msgpack.Packer().pack
+_MAP_OF_FIVE, _SOURCE, _SCHEMA, _TABLE = b"\x85", _pack("source"), _pack("schema"), _pack("table")
+
+
+def pack_schema(source: str, schema: str, table: str, packed_columns: bytes) -> bytes:
+    """TableSchema.pack, with the columns packed before."""
+    return b"".join((_MAP_OF_FIVE, _SOURCE, _pack(source), _SCHEMA, _pack(schema), _TABLE, _pack(table), packed_columns))
 
 
 @dataclass(frozen=True)
@@ -65,17 +71,12 @@ class TableSchema:
 
     def pack(self) -> bytes:
         """The canonical msgpack map of a schema record; equal schemas give equal bytes, so it is the fingerprint too."""
-        return self.pack_with(self.packed_columns())
+        return pack_schema(self.source, self.schema, self.table, self.packed_columns())
 
     def packed_columns(self) -> bytes:
         """What `pack` has behind the names: the same for all tables with these columns and this key."""
         columns = {"columns": [column.to_map() for column in self.columns], "primary_key": list(self.primary_key)}
         return msgpack.packb(columns)[1:]  # without the map's head
-
-    def pack_with(self, packed_columns: bytes) -> bytes:
-        """As `pack`, with the columns packed before."""
-        names = msgpack.packb({"source": self.source, "schema": self.schema, "table": self.table})
-        return _MAP_OF_FIVE + names[1:] + packed_columns
 
     @classmethod
     def unpack(cls, packed: bytes) -> TableSchema:

@@ -10,9 +10,12 @@ class TableFilter:
     """Takes a table if an `include` and no `exclude` matches its whole name (anchored at both ends)."""
 
     def __init__(self, include: Iterable[str], exclude: Iterable[str] = ()) -> None:
-        self._include = [re.compile(text, re.DOTALL) for text in include]
-        self._exclude = [re.compile(text, re.DOTALL) for text in exclude]
+        self._include = [re.compile(text, re.DOTALL).fullmatch for text in include]
+        self._exclude = [re.compile(text, re.DOTALL).fullmatch for text in exclude]
 
     def wants(self, name: str) -> bool:
         """name: `schema.table`, as the binlog writes it."""
-        return any(regex.fullmatch(name) for regex in self._include) and not any(regex.fullmatch(name) for regex in self._exclude)
+        for included in self._include:
+            if included(name):
+                return not any(excluded(name) for excluded in self._exclude)
+        return False

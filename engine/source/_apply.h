@@ -84,6 +84,10 @@ static inline int decoder_table_map(decoder_t *d) {
     table_t *table = decoder_slot(d, id_bytes == 4 ? le32(body) : le48(body))->table;
     if (!table || table->map_bytes != d->body_bytes - id_bytes || memcmp(table->map, body + id_bytes, table->map_bytes))
         return DECODER_PYTHON;
+    if (table->plan) { /* where tables are many it isn't in the cache, and its first row comes next */
+        __builtin_prefetch(table->plan);
+        __builtin_prefetch((const uint8_t *)table->plan + 63);
+    }
     table->map_event = d->transaction.event;
     return DECODER_OK;
 }

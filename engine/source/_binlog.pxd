@@ -179,9 +179,9 @@ cdef extern from "_apply.h" nogil:
         uint32_t key
         uint32_t columns
         uint32_t end_slot
-        uint8_t *schema
+        const uint8_t *schema
         size_t schema_bytes
-        uint8_t *map
+        const uint8_t *map
         size_t map_bytes
 
     ctypedef struct table_slot_t:
@@ -254,8 +254,10 @@ cdef extern from "_apply.h" nogil:
     int decoder_run(decoder_t *d, uint64_t budget) noexcept
 
 
-cdef class KnownTable:      # owns a table_t and keeps its plan alive
+cdef class KnownTable:      # owns a table_t and keeps what it points to alive
     cdef table_t table
+    cdef bytes map
+    cdef bytes packed       # the schema
     cdef RowPlan plan
     cdef str name           # schema.table
 

@@ -14,7 +14,7 @@ from cpython.memoryview cimport PyMemoryView_FromMemory
 from libc.errno cimport EAGAIN, ENOMEM
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from engine._ring cimport Ring
@@ -39,34 +39,23 @@ cdef str MEMORY = "give the engine more memory"
 
 
 @cython.final
+@cython.no_gc  # one for each table, and no cycles
 cdef class KnownTable:
     """One version of one table, as the C side needs it."""
 
     def __cinit__(self, bytes map not None, version):
         memset(&self.table, 0, sizeof(self.table))
-        self.name = version.name
-        self.table.map = copied(map)
+        self.name, _, self.packed, self.plan = version
+        self.map = map
+        self.table.map = <const uint8_t *>self.map
         self.table.map_bytes = len(map)
-        self.plan = version.plan
         if self.plan is not None:
             self.table.plan = self.plan.plan
             self.table.columns = self.plan.columns
             self.table.end_slot = self.plan.end_slot
             self.table.key = version.key
-            self.table.schema = copied(version.packed)
-            self.table.schema_bytes = len(version.packed)
-
-    def __dealloc__(self):
-        free(self.table.schema)
-        free(self.table.map)
-
-
-cdef uint8_t *copied(bytes data) except NULL:
-    cdef uint8_t *copy = <uint8_t *>malloc(len(data) + 1)
-    if copy == NULL:
-        raise MemoryError
-    memcpy(copy, <const uint8_t *>data, len(data))
-    return copy
+            self.table.schema = <const uint8_t *>self.packed
+            self.table.schema_bytes = len(self.packed)
 
 
 @cython.final
@@ -383,14 +372,15 @@ cdef class Decoder:
         cdef uint8_t post_header = self.d.post_header[EVENT_TABLE_MAP - 1]
         cdef int id_bytes = 4 if post_header == 6 else 6
         cdef const uint8_t *raw = <const uint8_t *>body
-        cdef KnownTable known = self.versions.get(body[id_bytes:])
+        cdef bytes map = body[id_bytes:]
+        cdef KnownTable known = self.versions.get(map)
         if known is None:
             version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
-            known = KnownTable(body[id_bytes:], version)
+            known = KnownTable(map, version)
             if len(self.versions) >= VERSIONS_KEPT:
                 decoder_forget_tables(&self.d)
                 self.versions.clear()
-            self.versions[body[id_bytes:]] = known
+            self.versions[map] = known
         if not decoder_bind_table(&self.d, le32(raw) if id_bytes == 4 else le48(raw), &known.table):
             raise MemoryError
 

@@ -56,9 +56,9 @@ typedef struct { /* one version of one table */
     uint32_t end_slot;   /* where row_key_t has the end of a versioned row's life; 0: the table isn't versioned */
     int schema_written;  /* its schema record is in the ring */
     uint32_t map_event;  /* ordinal of its last TABLE_MAP, for the schema record */
-    uint8_t *schema;     /* packed, the body of the schema record */
+    const uint8_t *schema; /* packed, the body of the schema record */
     size_t schema_bytes;
-    uint8_t *map;        /* TABLE_MAP's body behind the table id: the same bytes mean the same version */
+    const uint8_t *map;  /* TABLE_MAP's body behind the table id: the same bytes mean the same version */
     size_t map_bytes;
 } table_t;
 

@@ -7,6 +7,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 import struct
+from dataclasses import replace
 from itertools import accumulate
 
 import msgpack
@@ -315,6 +316,7 @@ cdef int plan_text(RowPlan rows, column_plan_t *c, column, described) except -1:
 
 
 @cython.final
+@cython.no_gc  # one for each table, and no cycles
 cdef class RowPlan:
     """How to read the row images of one table version.
 
@@ -322,28 +324,47 @@ cdef class RowPlan:
         schema: names, signedness, character sets and labels; its column count must be the map's.
         table_map: types, lengths and precisions as this binlog has them.
         hidden: so many columns at the map's end are not in the schema, BIGINTs that MariaDB keeps for itself.
-        like: the plan of a table with the very same columns and key; then the map is of no use, and their steps are shared.
 
     Raises:
         BinlogError: schema and map contradict each other, or a column is of a kind that can't be read.
     """
 
-    def __cinit__(self, schema not None, table_map, int hidden=0, RowPlan like=None):
-        cdef bytes seed = schema.schema.encode() + b"\0" + schema.table.encode() + b"\0"
+    def __cinit__(self, schema, table_map, int hidden=0):
         self.plan = <row_plan_t *>calloc(1, sizeof(plan_fields_t))
         if self.plan == NULL:
             raise MemoryError
-        cdef plan_fields_t *plan = <plan_fields_t *>self.plan
-        self.schema = schema
-        if like is None:
+        self._schema = schema
+        if schema is not None:
             self._plan_columns(table_map.columns, hidden)
-        else:
-            plan[0] = (<plan_fields_t *>like.plan)[0]
-            self._like, self.columns, self.end_slot = like, like.columns, like.end_slot
-        plan.hash_seed = record_hash_add(RECORD_FNV_BASIS, <const uint8_t *>PyBytes_AS_STRING(seed), PyBytes_GET_SIZE(seed))
+            self._plan_name(schema.schema, schema.table)
+
+    def named(self, str schema, str table):
+        """The plan of another table with the very same columns and key; it shares the steps."""
+        cdef RowPlan other = RowPlan.__new__(RowPlan, None, None)
+        (<plan_fields_t *>other.plan)[0] = (<plan_fields_t *>self.plan)[0]
+        other._like = self if self._like is None else self._like
+        other.columns, other.end_slot, other.compressed = self.columns, self.end_slot, self.compressed
+        other._plan_name(schema, table)
+        return other
+
+    cdef int _plan_name(self, str schema, str table) except -1:
+        cdef bytes seed = schema.encode() + b"\0" + table.encode() + b"\0"
+        cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(seed)
+        (<plan_fields_t *>self.plan).hash_seed = record_hash_add(RECORD_FNV_BASIS, begin, PyBytes_GET_SIZE(seed))
+        self._names = schema, table
+        return 0
+
+    @property
+    def schema(self):
+        """The TableSchema."""
+        if self._schema is None:
+            schema, table = self._names
+            self._schema = replace(self._like._schema, schema=schema, table=table)
+        return self._schema
 
     cdef int _plan_columns(self, tuple columns, int hidden) except -1:
-        schema = self.schema
+        schema = self._schema
+        cdef plan_fields_t *plan = <plan_fields_t *>self.plan
         cdef int shown = len(schema.columns)
         if hidden < 0 or len(columns) != shown + hidden:
             raise BinlogError("table map and schema have different columns", table=schema.name, map=len(columns),
@@ -358,7 +379,6 @@ cdef class RowPlan:
         if self._steps == NULL:
             raise MemoryError
         cdef minute_memo_t *memo = <minute_memo_t *>(<uint8_t *>self._steps + memos)
-        cdef plan_fields_t *plan = <plan_fields_t *>self.plan
         cdef column_plan_t *c
         cdef bytes head = msgpack.Packer().pack_array_header(shown)
         cdef int i

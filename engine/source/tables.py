@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from engine.errors import EngineError, ServerSetupError, SourceError
 from engine.position import join_file_name
-from engine.schema import TableSchema
+from engine.schema import TableSchema, pack_schema
 from engine.source._rows import RowPlan
 from engine.source.events import DAMAGED
 from engine.source.history.agreement import Disagreement, agreed_schema, hidden_columns, with_known_types, without_hidden
@@ -111,11 +111,11 @@ class TableVersions:
         if shape.schema is None:
             plan = _plan_of(self._schema_by_history(name, shape.table_map, mariadb, moment), shape.table_map)
             return plan, plan.schema.pack()
-        known = self._known(name, [column.name for column in shape.schema.columns], moment) if mariadb else None
+        known = self._known(name, shape.schema, moment) if mariadb and not self._history.is_silent(moment) else None
         if known is None and shape.plan is not None:
-            schema = TableSchema(self._source, *name, shape.plan.schema.columns, shape.plan.schema.primary_key)
-            return RowPlan(schema, None, like=shape.plan), schema.pack_with(shape.packed_columns)
-        table_map, schema = (replace(of, schema=name[0], table=name[1]) for of in (shape.table_map, shape.schema))
+            return shape.plan.named(*name), pack_schema(self._source, *name, shape.packed_columns)
+        table_map = replace(shape.table_map, schema=name[0], table=name[1])
+        schema = replace(shape.schema, schema=name[0], table=name[1])
         if mariadb:
             check_old_times(table_map, known)
             schema = with_known_types(schema, known) if known else with_implicit_period(schema)
@@ -123,10 +123,11 @@ class TableVersions:
         packed_columns = plan.schema.packed_columns()
         if known is None:
             shape.plan, shape.packed_columns = plan, packed_columns
-        return plan, plan.schema.pack_with(packed_columns)
+        return plan, pack_schema(self._source, *name, packed_columns)
 
-    def _known(self, name: Name, columns: list[str], moment: Moment) -> TableDefinition | None:
-        """What the history has of a table with these columns, or else its server."""
+    def _known(self, name: Name, schema: TableSchema, moment: Moment) -> TableDefinition | None:
+        """What the history, or else its server, has of a table with the columns of this schema."""
+        columns = [column.name for column in schema.columns]
         known = self._history.definition(name, moment)
         if isinstance(known, TableDefinition) and [column.name for column in known.columns] == columns:
             return known
@@ -184,14 +185,18 @@ def _plan_of(schema: TableSchema, table_map: TableMap) -> RowPlan:
 
 def _names(body: bytes, post_header_bytes: int, fail: Callable[..., SourceError]) -> tuple[Name, int]:
     """Schema and table, which follow the post header as length, bytes and 0 each, and where they end; no length reaches 251."""
-    at, names = post_header_bytes, []
-    for _ in range(2):
-        length = body[at] if at < len(body) else 251
-        if length > 250 or at + 1 + length >= len(body):
-            raise fail("TABLE_MAP ends too early")
-        names.append(body[at + 1 : at + 1 + length].decode("utf-8", "replace"))
-        at += length + 2
-    return (names[0], names[1]), at
+    try:
+        schema = post_header_bytes + 1
+        schema_end = schema + body[schema - 1]
+        table = schema_end + 2
+        table_end = table + body[table - 1]
+        ends_too_early = body[schema - 1] > 250 or body[table - 1] > 250 or table_end >= len(body)
+    except IndexError:
+        ends_too_early = True
+    if ends_too_early:
+        raise fail("TABLE_MAP ends too early")
+    name = body[schema:schema_end].decode("utf-8", "replace"), body[table:table_end].decode("utf-8", "replace")
+    return name, table_end + 1
 
 
 def _shown(moment: Moment) -> str:
