@@ -180,6 +180,7 @@ class SourceConfig(_Table):
     files: list[str] | None = None
     failover_s: float = Field(default=10.0, gt=0)  # the server in use has been away so long, and
     failover_failures: int = Field(default=3, ge=1)  # tried so often in vain: the next of urls is tried
+    failover_overlap_s: float = Field(default=60.0, ge=0)  # without GTIDs: so much is read again there; 0: only by GTID
     password_env: str | None = None
     password_file: Path | None = None
     start: Annotated[str, AfterValidator(_start)] = "latest"

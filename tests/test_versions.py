@@ -17,7 +17,7 @@ from tests.test_supervisor import binlog_files_of
 
 OTHERS = [0, 99]  # an older and a newer one
 RING_VERSION_AT = 8
-SOURCE_NOTE_BYTES = 52
+SOURCE_NOTE_BYTES = 60
 
 
 @pytest.mark.parametrize("version", OTHERS)

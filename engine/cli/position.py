@@ -118,6 +118,7 @@ def set_position(
     from engine.consumer_positions import move
     from engine.position import join_file_name, parse_start
     from engine.source.places import locate
+    from engine.source.servers import last_in_use
 
     wanted = parse_start(start)
     with _stopped(context.obj, destination) as kept:
@@ -129,7 +130,9 @@ def set_position(
         elif len(sources) > 1 and wanted.kind in ("file", "gtid"):
             raise ConfigError("which source's position is this?", position=start, remedy=f"--source {' or '.join(sources)}")
         consumers = kept.consumers(destination, consumer)
-        places = {name: locate(kept.config.sources[name], name, wanted) for name in sources}
+        places = {
+            name: locate(last_in_use(kept.config.sources[name], kept.meta, name).in_use(), name, wanted) for name in sources
+        }
         move(kept.config, kept.meta, destination, consumers, places)
         kept.meta.keep_presence(destination, {name: None for name in consumers})
     for name, (base, number, offset) in places.items():

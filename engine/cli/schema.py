@@ -87,12 +87,13 @@ def _as_text(source: str, name: tuple[str, str], position: str, entry: Entry, kn
 def reread(context: typer.Context, source: SourceArgument, table: TableArgument, at: AtOption) -> None:
     """Take the table as the server has it now, from a position of the binlog on. Start the source again afterwards."""
     from engine.source.history.snapshot import ServerTables
+    from engine.source.servers import last_in_use
 
     with _meta(context.obj, source) as (config, meta):
         settings = config.sources[source]
         if settings.files:
             raise ConfigError("this source has no server to ask", source=source, remedy="schema CONFIG set ... --columns FILE")
-        server = ServerTables(settings, source)
+        server = ServerTables(last_in_use(settings, meta, source).in_use, source)
         try:
             tables = server.read(_table(table)).tables
         finally:

@@ -73,7 +73,7 @@ def begin(
         )
     config, meta = _opened(context, name)
     try:
-        with Connection(Servers(config.sources[name]).current, name) as connection:
+        with Connection(Servers(config.sources[name]).in_use(), name) as connection:
             facts = connection.connect()
             place = connection.resolve_start(wanted)
             mark = read_file_mark(connection, place.file)

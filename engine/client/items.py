@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from engine.client.json_row import json_row
 from engine.errors import ProtocolError
 from engine.position import Identity, join_file_name
-from engine.record import ABSENT, KEY_CHANGED, OPS, SPLIT, TORN, Kind
+from engine.record import ABSENT, AGAIN, KEY_CHANGED, OPS, SPLIT, TORN, Kind
 from engine.schema import TableSchema
 
 Row = tuple[Any, ...]
@@ -120,9 +120,15 @@ class _Placed:
         record = self._record
         return Identity(record[_FILE], record[_START], record[_EVENT], record[_ROW])
 
+    @property
+    def again(self) -> bool:
+        """It may have come before, with another identity, from a database server that the source has left since."""
+        return bool(self._record[_FLAGS] & AGAIN)
+
     def _place(self) -> dict[str, Any]:
         ts = self.timestamp.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
-        return {"ts": ts, "position": self.position, "gtid": self.gtid}
+        place: dict[str, Any] = {"ts": ts, "position": self.position, "gtid": self.gtid}
+        return {**place, "again": True} if self.again else place
 
 
 class _OfTable(_Placed):

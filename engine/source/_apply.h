@@ -15,7 +15,7 @@
 #define DUMMY_TABLE 0xffffff /* MySQL: a ROWS event without rows that only ends a statement */
 
 /* u8 flags | uuid | u64 number | u8 2 | u64 last committed | u64 sequence number | u56 commit time on this server, µs (bit 55:
- * that on the first server follows). This server's is used: it grows along the binlog. */
+ * that on the first server follows). Records carry this server's: it grows along the binlog. */
 static inline int decoder_gtid(decoder_t *d) {
     const uint8_t *body = decoder_event(d) + EVENT_HEADER_BYTES;
     uint64_t time_us = 0;
@@ -23,6 +23,7 @@ static inline int decoder_gtid(decoder_t *d) {
     if (d->body_bytes >= 49 && body[25] == 2) time_us = le55(body + 42);
     if (!gtids_begin(&d->out.gtids, d->file, d->offset)) return DECODER_PYTHON;
     decoder_open_transaction(d, time_us ? time_us : decoder_event_time_us(d));
+    if (time_us && d->body_bytes >= 56 && (body[48] & 0x80)) d->transaction.origin_us = le55(body + 49);
     if (d->type == EVENT_GTID) {
         d->transaction.gtid_kind = GTID_MYSQL;
         memcpy(d->transaction.uuid, body + 1, 16);
@@ -31,7 +32,6 @@ static inline int decoder_gtid(decoder_t *d) {
         d->out.gtids.now.low = d->out.gtids.now.high = d->transaction.number;
     } else {
         d->out.gtids.open = d->out.gtids.note.known = 0;
-        d->out.gtids.anonymous = 1;
     }
     return DECODER_OK;
 }

@@ -58,6 +58,7 @@ cdef extern from "_transaction.h" nogil:
         uint64_t start
         uint32_t begin_event
         uint32_t begin_row
+        uint64_t origin_us
         int gtid_kind
         uint8_t *text
         uint32_t text_bytes
@@ -86,7 +87,6 @@ cdef extern from "_gtids.h" nogil:
         gtid_note_t note
         int open
         gtid_entry_t now
-        int anonymous
 
     int gtids_count(gtids_t *g) noexcept
     int gtids_begin(gtids_t *g, uint32_t file, uint64_t start) noexcept
@@ -120,6 +120,7 @@ cdef extern from "_output.h" nogil:
         uint32_t next_file
         uint64_t next_offset
         uint64_t time_us
+        uint64_t origin_us
 
     ctypedef struct output_t:
         ring_t *ring
@@ -214,6 +215,7 @@ cdef extern from "_apply.h" nogil:
         uint64_t offset
         uint64_t next_offset
         uint64_t last_time_us
+        uint64_t origin_us
         uint64_t again_until_us
         int started
         uint32_t first_file

@@ -133,11 +133,13 @@ cdef class Decoder:
         self.d.resume_begun = point.begun
         self.d.resume_fragments = point.fragments
         self.d.number = point.source
+        self.know_origin(point.origin_us)
         if self.d.out.pending == 0:
             last.version, last.source, last.time_us = NOTE_VERSION, point.source, 0
             last.file, last.start, last.event, last.row = point.after
             last.begun, last.closed, last.fragments = point.begun, not point.begun, point.fragments
             last.next_file, last.next_offset = point.file, point.offset
+            last.origin_us = self.d.origin_us
 
     def resume_point(self):
         """Where to dump from to go on without a gap, as a note.ResumePoint; None before a position is known."""
@@ -147,6 +149,8 @@ cdef class Decoder:
         cdef bint begun = d.transaction.open and d.transaction.begun
         if not self.base:
             return None
+        if last.source != d.number:  # of the history before: nothing of this one has been written
+            place = place_t(0, 0, 0, 0)
         if d.resuming and place_compare(d.resume, place) >= 0:
             place = d.resume
             begun = d.resume_begun
@@ -154,16 +158,17 @@ cdef class Decoder:
             d.number, d.file, d.transaction.start if d.transaction.open else d.next_offset,
             Identity(place.file, place.start, place.event, place.row), d.resume_fragments, bool(begun))
 
-    def leave(self):
-        """The next bytes are another server's: its history has a number of its own. False: the ring is full, call again.
-
-        A transaction that is in the ring in part is ended there as torn.
-        """
+    def settle(self):
+        """What waits goes into the ring, and what is over counts as executed. False: the ring is full, call again."""
         if not output_flush(&self.d.out):
             return False
         if not self.d.transaction.open and not gtids_count(&self.d.out.gtids):
             self._take_gtids()
-        if decoder_tear(&self.d, NOTE_LEFT) != DECODER_OK:
+        return True
+
+    def leave(self):
+        """The next bytes are another server's: its history has its own number. What is torn ends as such. False: as above."""
+        if not self.settle() or decoder_tear(&self.d, NOTE_LEFT) != DECODER_OK:
             return False
         self.d.resuming = self.d.out.gtids.open = False
         self.base = ""
@@ -223,13 +228,13 @@ cdef class Decoder:
     # ---- what was executed (see ledger.py) -----------------------------------------------------------------------
 
     def know_gtids(self, mark, bint mariadb, entries):
-        """Executed is the set that meta keeps for the place `mark` (None: the empty set), and `entries`."""
+        """Executed is the set that meta keeps for the place `mark` (None: the empty set), and `entries` (None: nobody knows)."""
         cdef gtid_note_t *note = &self.d.out.gtids.note
         memset(note, 0, sizeof(note[0]))
-        note.known, note.mariadb, note.marked, note.count = True, mariadb, mark is not None, len(entries)
+        note.known, note.mariadb, note.marked, note.count = entries is not None, mariadb, mark is not None, len(entries or ())
         if mark is not None:
             note.mark_file, note.mark_start = mark.file, mark.start
-        for i, (owner, tag, low, high) in enumerate(entries):
+        for i, (owner, tag, low, high) in enumerate(entries or ()):
             memcpy(note.entries[i].id, <const uint8_t *><bytes>owner, 16)
             note.entries[i].tag_bytes = len(tag)
             memcpy(note.entries[i].tag, <const uint8_t *><bytes>tag, len(tag))
@@ -253,12 +258,16 @@ cdef class Decoder:
         return Identity(self.d.file, self.d.next_offset, 0, 0)
 
     @property
-    def anonymous(self):
-        """Transactions without GTIDs have come."""
-        return bool(self.d.out.gtids.anonymous)
+    def origin_us(self):
+        """When the latest transaction that is over was made, as replicas' binlogs have it too, µs since 1970; 0: not known."""
+        return self.d.origin_us
+
+    def know_origin(self, uint64_t origin_us):
+        """From elsewhere: transactions up to then are over."""
+        self.d.origin_us = max(self.d.origin_us, origin_us)
 
     def flag_again(self, uint64_t until_us):
-        """Records of transactions committed up to then (µs since 1970) say that they may have come before."""
+        """Records of transactions whose `origin_us` is up to this one say that they may have come before; 0: none do."""
         self.d.again_until_us = until_us
 
     # ---- bytes in, records out -----------------------------------------------------------------------------------
@@ -460,6 +469,7 @@ cdef class Decoder:
         now.low = now.high = tagged.number
         text = tagged.text.encode()[:GTID_TEXT_BYTES - 2]
         decoder_open_transaction(&self.d, tagged.commit_time_us or decoder_event_time_us(&self.d))
+        self.d.transaction.origin_us = tagged.origin_us or self.d.transaction.time_us
         self.d.transaction.gtid_kind = GTID_TEXT
         self.d.transaction.text_bytes = len(text)
         memcpy(self.d.transaction.text, <const uint8_t *>text, len(text))

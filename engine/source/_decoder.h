@@ -106,7 +106,8 @@ typedef struct {
     uint32_t file;         /* number of the binlog file */
     uint64_t offset, next_offset; /* of the event now read, and behind it */
     uint64_t last_time_us; /* commit time of the last transaction */
-    uint64_t again_until_us; /* transactions up to this commit time may have been delivered before, from another server */
+    uint64_t origin_us;    /* the latest transaction_t.origin_us of those that are over */
+    uint64_t again_until_us; /* transactions of up to this origin_us may have been delivered before, from another server */
     int started;           /* a transaction has been seen, the first one here: */
     uint32_t first_file;
     uint64_t first_offset;
@@ -194,6 +195,7 @@ static inline void decoder_open_transaction(decoder_t *d, uint64_t time_us) {
 static inline void decoder_close_transaction(decoder_t *d) {
     d->transaction.open = 0;
     d->last_time_us = d->transaction.time_us;
+    if (d->transaction.origin_us > d->origin_us) d->origin_us = d->transaction.origin_us;
     output_count(&d->out, COUNTER_TRANSACTIONS, 1);
     output_set(&d->out, COUNTER_COMMIT_TIME_US, d->last_time_us);
 }
@@ -235,11 +237,18 @@ static inline void decoder_forget_tables(decoder_t *d) {
 
 /* ---- records out ------------------------------------------------------------------------------------------------- */
 
+/* What a note says of time: the latest transaction's that is over, or else when the first one was made. */
+static inline uint64_t decoder_noted_origin(const decoder_t *d, int closed) {
+    uint64_t own = closed || !d->origin_us ? d->transaction.origin_us : 0;
+    return own > d->origin_us ? own : d->origin_us;
+}
+
 static inline void decoder_mark(const decoder_t *d, source_note_t *note, uint32_t event, uint32_t row, int closed) {
     *note = (source_note_t){
         .version = NOTE_VERSION, .source = d->number, .begun = !closed && d->transaction.begun, .closed = closed,
         .file = d->transaction.file, .start = d->transaction.start, .event = event, .row = row,
         .next_file = d->file, .next_offset = d->next_offset, .time_us = d->transaction.time_us,
+        .origin_us = decoder_noted_origin(d, closed),
     };
 }
 
@@ -247,7 +256,7 @@ static inline void decoder_head(const decoder_t *d, uint8_t *to, int kind, uint3
     record_head_init(to);
     to[RECORD_KIND_AT] = (uint8_t)kind;
     record_set_u16(to + RECORD_SOURCE_AT, d->number);
-    if (d->again_until_us && d->transaction.time_us <= d->again_until_us) to[RECORD_FLAGS_AT + 1] = RECORD_AGAIN;
+    if (d->again_until_us && d->transaction.origin_us <= d->again_until_us) to[RECORD_FLAGS_AT + 1] = RECORD_AGAIN;
     record_set_u64(to + RECORD_TIME_AT, d->transaction.time_us);
     record_set_u32(to + RECORD_FILE_AT, d->transaction.file);
     record_set_u64(to + RECORD_START_AT, d->transaction.start);
@@ -364,6 +373,7 @@ static inline int decoder_heartbeat(decoder_t *d, uint64_t time_us) {
     to[RECORD_HEAD_BYTES] = to[RECORD_HEAD_BYTES + 1] = 0xc0;
     if (!d->transaction.open) gtids_count(&d->out.gtids);
     decoder_mark(d, &d->out.last, 0, 0, 1);
+    d->out.last.origin_us = d->origin_us;
     d->out.last.file = place.file;
     d->out.last.start = d->out.last.next_offset = place.start;
     d->out.last.time_us = time_us;

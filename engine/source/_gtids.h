@@ -39,7 +39,6 @@ typedef struct {
     uint32_t file;         /* where it stands */
     uint64_t start;
     gtid_entry_t now;
-    int anonymous;         /* transactions without GTIDs have come: what was executed can't be said by GTIDs */
 } gtids_t;
 
 static inline int gtid_same_owner(const gtid_entry_t *a, const gtid_entry_t *b) {

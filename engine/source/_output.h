@@ -19,7 +19,7 @@
 #include "_ring.h"
 
 enum {
-    NOTE_VERSION = 2,
+    NOTE_VERSION = 3,
     PUBLISH_BYTES = 64 << 10,
     PUBLISH_RECORDS = 256,
     SMALL_RECORD_BYTES = 512,       /* begin, commit, heartbeat: the longest GTID and a head fit */
@@ -54,8 +54,9 @@ typedef struct __attribute__((packed)) {
     uint32_t next_file;
     uint64_t next_offset; /* of the event after the record's */
     uint64_t time_us;
+    uint64_t origin_us;   /* see decoder_t: for who has to go on by time */
 } source_note_t;
-_Static_assert(sizeof(source_note_t) == 52, "the note's bytes, unpacked in Python too");
+_Static_assert(sizeof(source_note_t) == 60, "the note's bytes, unpacked in Python too");
 _Static_assert(sizeof(source_note_t) + sizeof(gtid_note_t) <= RING_NOTE_BYTES, "a note fits the ring's header");
 enum { NOTE_CLOSED = 1, NOTE_LEFT = 2 };
 

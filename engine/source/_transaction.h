@@ -22,6 +22,7 @@ typedef struct {
     uint64_t start;       /* offset of its first event */
     uint32_t begin_event, begin_row; /* identity of the begin record: (1, 0), unless a ddl record had to go first */
     uint64_t time_us;
+    uint64_t origin_us;   /* when the server that made it committed it (MariaDB: began its statement); a replica's binlog says the same */
     int gtid_kind;
     uint32_t domain, server;
     uint64_t number;
@@ -37,7 +38,7 @@ static inline void transaction_open(transaction_t *t, uint32_t file, uint64_t st
     t->start = start;
     t->event = t->begin_event = 1;
     t->begin_row = 0;
-    t->time_us = time_us;
+    t->time_us = t->origin_us = time_us;
     t->gtid_kind = GTID_NONE;
 }
 

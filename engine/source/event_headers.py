@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from engine.beats import beat
 from engine.errors import BinlogError, ConnectionLost
+from engine.source.gtid import parse_tagged_gtid
 from engine.source.server_errors import dump_error
 
 ROTATE, FORMAT_DESCRIPTION, HEARTBEAT, GTID, ANONYMOUS_GTID, HEARTBEAT_V2, GTID_TAGGED = 4, 15, 27, 33, 34, 41, 42
@@ -23,6 +24,7 @@ _LARGEST_PACKET = 0xFFFFFF  # a packet of this length is continued by the next
 _BODY_BYTES = 600  # of an event, how much is looked at: a ROTATE's file name, a GTID's commit time
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
 _ARTIFICIAL = 0x20
+_COMMIT_TIME_TYPE, _COMMIT_TIME = 25, 42  # places in GTID's body
 
 
 class Stream(Protocol):
@@ -34,7 +36,10 @@ class Stream(Protocol):
 
 
 class EventHeader(NamedTuple):
-    """type, timestamp (s), file and where in it the event begins and ends; `made_up` events are in no file."""
+    """type, timestamp (s), file and where in it the event begins and ends; `made_up` events are in no file.
+
+    origin_us: of a transaction's first event, when it was made, as replicas' binlogs have it too, µs since 1970; otherwise 0.
+    """
 
     type: int
     timestamp: int
@@ -42,6 +47,7 @@ class EventHeader(NamedTuple):
     start: int
     end: int
     made_up: bool
+    origin_us: int
 
 
 def read_headers(stream: Stream, timeout_s: float) -> Iterator[EventHeader]:
@@ -60,10 +66,24 @@ def read_headers(stream: Stream, timeout_s: float) -> Iterator[EventHeader]:
         start = offset
         if not made_up:
             offset = _end(start + size, log_pos)
-        yield EventHeader(kind, timestamp, file, start, offset, made_up)
+        origin_us = _origin_us(kind, timestamp, body) if kind in TRANSACTION_STARTS else 0
+        yield EventHeader(kind, timestamp, file, start, offset, made_up, origin_us)
         if kind == ROTATE and made_up:
             (offset,) = struct.unpack_from("<Q", body, 20)
             file = _without_checksum(body[1 : size + 1])[27:].decode(errors="replace")
+
+
+def _origin_us(kind: int, timestamp: int, packet: memoryview) -> int:
+    """MySQL tells the commit time on the server that made the transaction; MariaDB when its statement began."""
+    body = packet[20:]
+    at = 0
+    if kind == GTID_TAGGED:
+        at = parse_tagged_gtid(bytes(body), BinlogError).origin_us
+    elif kind != MARIADB_GTID and len(body) >= _COMMIT_TIME + 7 and body[_COMMIT_TIME_TYPE] == 2:
+        at = int.from_bytes(body[_COMMIT_TIME : _COMMIT_TIME + 7], "little")
+        if at >> 55:  # another server's follows
+            at = int.from_bytes(body[_COMMIT_TIME + 7 : _COMMIT_TIME + 14], "little")
+    return at or timestamp * 1_000_000
 
 
 def _without_checksum(event: memoryview) -> bytes:

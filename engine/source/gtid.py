@@ -20,13 +20,14 @@ TAG_BYTES = 32
 
 
 class TaggedGtid(NamedTuple):
-    """text: `uuid:tag:number`, and its parts. commit_time_us: on this server, since 1970; 0: not told."""
+    """text: `uuid:tag:number`, and its parts. commit_time_us: on this server, origin_us: on its maker; 0: not told."""
 
     text: str
     commit_time_us: int
     uuid: bytes
     tag: bytes
     number: int
+    origin_us: int
 
 
 def _integer(data: bytes, at: int) -> tuple[int, int]:
@@ -43,7 +44,7 @@ def _integer(data: bytes, at: int) -> tuple[int, int]:
 
 def parse_tagged_gtid(body: bytes, fail: Callable[..., Exception]) -> TaggedGtid:
     """Reads the event's body, without header and checksum; `fail` makes the error when that can't be done."""
-    number = commit_time_us = 0
+    number = commit_time_us = origin_us = 0
     uuid, tag = bytes(16), ""
     try:
         at = 0
@@ -60,15 +61,17 @@ def parse_tagged_gtid(body: bytes, fail: Callable[..., Exception]) -> TaggedGtid
             elif field == 3:
                 length, at = _integer(body, at)
                 tag, at = body[at : at + length].decode("ascii"), at + length
-            elif field <= 6:
+            elif field <= 7:
                 value, at = _integer(body, at)
                 if field == 2:
                     number = value >> 1  # a signed one, never negative
                 elif field == 6:
                     commit_time_us = value
+                elif field == 7:
+                    origin_us = value
             else:
                 break
     except (IndexError, ValueError):
         raise fail("a tagged GTID can't be read") from None
     text = f"{UUID(bytes=uuid)}:{tag}:{number}" if tag else f"{UUID(bytes=uuid)}:{number}"
-    return TaggedGtid(text, commit_time_us, uuid, tag.encode()[:TAG_BYTES], number)
+    return TaggedGtid(text, commit_time_us, uuid, tag.encode()[:TAG_BYTES], number, origin_us or commit_time_us)

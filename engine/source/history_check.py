@@ -11,6 +11,7 @@ from engine.errors import PositionError
 from engine.position import join_file_name, split_file_name
 from engine.source.connection import Connection
 from engine.source.gtid_set import Gtids, MariadbGtids, MysqlGtids
+from engine.source.server_facts import ServerFacts
 from engine.source.server_identity import Turn, read_file_mark, server_name
 from engine.source.start_position import files
 
@@ -71,6 +72,11 @@ def _reset(what: str, told: dict[str, object]) -> PositionError:
     return PositionError(what, reason="binlog_reset", **told, remedy=CHOICES)
 
 
+def speaks_gtids(facts: ServerFacts, executed: Gtids | None) -> bool:
+    """Whether this server can be told by GTID what was executed."""
+    return executed is not None and isinstance(executed, MariadbGtids) == facts.is_mariadb and facts.gtid_mode == "ON"
+
+
 def check_takeover(connection: Connection, executed: Gtids | None) -> Gtids:
     """Raises unless the server can go on after `executed`: it has all of it, and has purged nothing that comes after.
 
@@ -79,11 +85,11 @@ def check_takeover(connection: Connection, executed: Gtids | None) -> Gtids:
     """
     facts = connection.known_facts
     told = {"source": connection.name, "server": connection.where}
-    wrong = isinstance(executed, MariadbGtids) != facts.is_mariadb or facts.gtid_mode != "ON"
-    if executed is None or wrong:
+    if executed is None or not speaks_gtids(facts, executed):
         raise PositionError(
             "the position can't be carried over to this server by GTID", reason="gtids_unknown", **told,
-            executed=executed, gtid_mode=facts.gtid_mode, remedy="turn GTIDs on on all servers of the source",
+            executed=executed, gtid_mode=facts.gtid_mode,
+            remedy="turn GTIDs on on all servers of the source, or let it go on by time: failover_overlap_s",
         )  # fmt: skip
     if lacking := _lacking(connection, executed):
         raise PositionError(

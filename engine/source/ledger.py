@@ -3,7 +3,8 @@
     history 1: turn at server A ─ file marks ─ GTID sets at places ──┐ carried over by GTID
     history 2: turn at server B ─ ...                           ◀────┘
 
-The executed set is the one that meta keeps for the last mark, and the entries that the decoder has counted since.
+The executed set is the one that meta keeps for the last mark, and the entries that the decoder has counted since. Without GTIDs a
+mark has the time instead.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from engine.position import ORIGIN, Identity
 from engine.source._binlog import Decoder
 from engine.source.gtid_set import Gtids, MariadbGtids, MysqlGtids, pack_gtids, unpack_gtids
 from engine.source.note import NotedGtids
-from engine.source.resume import Reached
+from engine.source.resume import Reached, time_mark, time_of_mark
 from engine.source.server_identity import GTID_LIST, PREVIOUS_GTIDS, FileHead, Turn
 
 KEEP_NS = 1_000_000_000  # between two sets kept, while the source moves
@@ -38,6 +39,7 @@ class Ledger:
         self._head = FileHead()
         self._turn = Turn(1, "")
         self.number = 0
+        self.gtids_count = True  # the server in use gives every transaction one
 
     def attach(self, decoder: Decoder) -> None:
         self._decoder = decoder
@@ -57,12 +59,21 @@ class Ledger:
         """The history that is being read goes on at its server."""
         self.number = number
         self._turn = self.turn(number) or self._turn
+        self._flag_again()
 
-    def at_server(self, server: str, where: str, why: str = "") -> None:
-        """What is read next is a new history, of this server."""
+    def at_server(self, server: str, where: str, why: str = "", reason: str = "", by: str = "", again_until_us: int = 0) -> None:
+        """What is read next is a new history, of this server; see Turn. What was `again` in the one before stays so."""
         since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._turn = Turn(len(self.histories()) + 1, server, where, since, why)
+        again_until_us = max(again_until_us, self._turn.again_until_us)
+        self._turn = Turn(
+            len(self.histories()) + 1, server, where, since, why, reason=reason, by=by, again_until_us=again_until_us
+        )
+        self._flag_again()
         self.number = 0
+
+    def _flag_again(self) -> None:
+        if self._decoder is not None and self._turn.again_until_us:
+            self._decoder.flag_again(self._turn.again_until_us)
 
     def adopt(self, number: int, server: str, where: str) -> None:
         """A history that was kept without identity is this server's."""
@@ -81,6 +92,8 @@ class Ledger:
             self.number = self._meta.source_number(self._source, base, self._turn.pack())
             if executed is not None:
                 self._keep(executed, ORIGIN)
+            else:
+                self._keep_time(ORIGIN)
         return self.number
 
     # ---- files ---------------------------------------------------------------------------------------------------
@@ -92,7 +105,7 @@ class Ledger:
             self._meta.keep_file_mark(self.number, file, mark)
         if kind in (PREVIOUS_GTIDS, GTID_LIST):
             assert self._decoder is not None
-            if self._decoder.gtid_entries() is None:
+            if self._decoder.gtid_entries() is None and self.gtids_count:
                 listed: Gtids = MysqlGtids.decode(body) if kind == PREVIOUS_GTIDS else MariadbGtids.decode(body)
                 self._keep(listed, self._decoder.boundary)
 
@@ -110,7 +123,7 @@ class Ledger:
         if noted is None:
             return
         kept = dict(self._meta.gtid_sets(number))
-        if noted.mark is not None and noted.mark not in kept:
+        if noted.mark is not None and (noted.mark not in kept or time_of_mark(kept[noted.mark])):
             return  # meta was lost: not known
         empty: Gtids = MariadbGtids() if noted.mariadb else MysqlGtids()
         self._base = unpack_gtids(kept[noted.mark]) if noted.mark is not None else empty
@@ -120,8 +133,7 @@ class Ledger:
         """Known from elsewhere: what was executed where the source begins to read."""
         assert self._decoder is not None
         self._base = executed
-        if executed is not None:
-            self._decoder.know_gtids(None, isinstance(executed, MariadbGtids), [])
+        self._decoder.know_gtids(None, isinstance(executed, MariadbGtids), None if executed is None else [])
 
     def executed(self) -> Gtids | None:
         """Executed, as far as the decoder has come; None: not known."""
@@ -143,6 +155,8 @@ class Ledger:
         executed = self.executed()
         if executed is not None and self.number:
             self._keep(executed, self._decoder.boundary)
+        elif self.number:
+            self._keep_time(self._decoder.boundary)
 
     def turn_of_work(self, now_ns: int) -> None:
         """Now and then while the source moves: keep how far it is, and forget what nobody needs."""
@@ -155,6 +169,13 @@ class Ledger:
             least = self._least()
             if least is not None:
                 self._meta.prune_marks(*least)
+
+    def _keep_time(self, at: Identity) -> None:
+        """Nobody knows by GTID what was executed: how late it is there is something to go by."""
+        assert self._decoder is not None
+        if self._decoder.origin_us:
+            self._meta.keep_gtid_set(self.number, at, time_mark(self._decoder.origin_us))
+            self._kept_at = at
 
     def _keep(self, executed: Gtids, at: Identity) -> None:
         assert self._decoder is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from engine.config import SourceConfig
 from engine.errors import ConnectionLost
@@ -14,13 +15,21 @@ from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
 from engine.source.events import error_packet
 from engine.source.files import MAGIC
-from engine.source.history_check import check_history, check_takeover
+from engine.source.history_check import check_history, check_takeover, speaks_gtids
 from engine.source.ledger import Ledger
 from engine.source.server_facts import ServerFacts
 from engine.source.server_identity import Turn, read_file_mark, server_name
 from engine.source.servers import Servers
-from engine.source.start_position import executed_before
+from engine.source.start_position import by_origin, executed_before, latest
 from engine.source.xa import whole_packets
+
+
+class Takeover(NamedTuple):
+    """How another server goes on. by: "gtid" or "time". again_until_us: see Turn."""
+
+    position: DumpPosition
+    by: str
+    again_until_us: int
 
 
 class LiveFeed:
@@ -28,13 +37,13 @@ class LiveFeed:
 
     finished = False
 
-    def __init__(self, decoder: Decoder, config: SourceConfig, source: str, ledger: Ledger) -> None:
+    def __init__(self, decoder: Decoder, config: SourceConfig, source: str, ledger: Ledger, servers: Servers) -> None:
         self._decoder = decoder
         self._config = config
         self._source = source
         self._ledger = ledger
-        self.servers = Servers(config)
-        self._connection = Connection(self.servers.current, source)
+        self.servers = servers
+        self._connection = Connection(self.servers.in_use(), source)
         self._poll = select.poll()
         self._fd = -1
 
@@ -57,14 +66,17 @@ class LiveFeed:
                 ledger.keep_file_mark(number, found)
             return
         ledger.at_server(server_name(facts), self._connection.where)
-        position = self._connection.resolve_start(parse_start(self._config.start))
+        start = parse_start(self._config.start)
+        if start.kind == "latest":  # all that comes is later
+            self._decoder.know_origin(self._server_now_us())
+        position = self._connection.resolve_start(start)
         ledger.begin(executed_before(self._connection, position))
         self._dump(position)
         if position.gtid is None:
             ledger.keep_file_mark(self._decoder.position[1], read_file_mark(self._connection, position.file))
 
-    def take_over(self, why: str, *, again: bool) -> None:
-        """Dump by GTID from a server that the ledger's history is not of: what comes is a new history.
+    def plan_takeover(self, *, again: bool) -> Takeover:
+        """Connect to the server in use and see how it can go on with a history that is another one's, by GTID or else by time.
 
         again: what is there now may have been delivered before.
 
@@ -72,13 +84,43 @@ class LiveFeed:
             ConnectionLost, ServerSetupError, PositionError: as for open.
         """
         facts = self._connect()
-        executed = check_takeover(self._connection, self._ledger.executed())
-        if again:
-            with self._connection.beside() as second:
-                now_s = float(second.query("SELECT UNIX_TIMESTAMP(NOW(6))")[0][0])
-            self._decoder.flag_again(int(now_s * 1e6))
-        self._ledger.at_server(server_name(facts), self._connection.where, why)
-        self._dump(DumpPosition("", len(MAGIC), str(executed)))
+        origin_us, overlap_us = self._decoder.origin_us, int(self._config.failover_overlap_s * 1e6)
+        executed = self._ledger.executed()
+        if overlap_us and origin_us and not speaks_gtids(facts, executed):
+            position, by = by_origin(self._connection, max(origin_us - overlap_us, 0)), "time"
+        else:
+            executed = check_takeover(self._connection, executed)
+            position, by, origin_us = DumpPosition("", len(MAGIC), str(executed)), "gtid", 0
+        return Takeover(position, by, self._server_now_us() if again else origin_us)
+
+    def take_over(self, plan: Takeover, why: str, reason: str) -> None:
+        """Dump from there: what comes is a new history, from now on.
+
+        Raises:
+            ConnectionLost, ServerSetupError, PositionError: as for open.
+        """
+        ledger, connection = self._ledger, self._connection
+        ledger.at_server(server_name(connection.known_facts), connection.where, why, reason, plan.by, plan.again_until_us)
+        if plan.position.gtid is None:
+            ledger.begin(executed_before(connection, plan.position))
+        self._dump(plan.position)
+        if plan.position.gtid is None:
+            ledger.keep_file_mark(self._decoder.position[1], read_file_mark(connection, plan.position.file))
+
+    def _server_now_us(self) -> int:
+        """The server's clock, µs since 1970."""
+        return int(self._connection.query("SELECT CAST(UNIX_TIMESTAMP(NOW(6)) * 1000000 AS UNSIGNED)")[0][0])
+
+    def is_at_end(self) -> bool:
+        """Whether the decoder has come to where the server's binlog ends now.
+
+        Raises:
+            ConnectionLost, ServerSetupError: the server can't be asked.
+        """
+        with self._connection.beside() as second:
+            end = latest(second)
+        base, number, offset = self._decoder.position
+        return (*split_file_name(end.file), end.offset) == (base, number, offset)
 
     def serves(self, turn: Turn | None) -> bool:
         """Whether the server in use is the one of this turn, as far as its address tells."""
@@ -86,8 +128,10 @@ class LiveFeed:
 
     def _connect(self) -> ServerFacts:
         self.close()
-        self._connection = Connection(self.servers.current, self._source)
-        return self._connection.connect()
+        self._connection = Connection(self.servers.in_use(), self._source)
+        facts = self._connection.connect()
+        self._ledger.gtids_count = facts.gtid_mode == "ON"
+        return facts
 
     def _dump(self, position: DumpPosition) -> None:
         checksum = self._connection.known_facts.checksum == "CRC32"

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from engine.errors import RingError
 from engine.position import Identity
 
-_NOTE = struct.Struct("<IHBBIQIIIIQQ")  # source_note_t of _output.h
+_NOTE = struct.Struct("<IHBBIQIIIIQQQ")  # source_note_t of _output.h
 _GTIDS = struct.Struct("<BBBBIQ")  # gtid_note_t of _gtids.h, behind it; then its entries
 _ENTRY = struct.Struct("<16sB32sQQ")  # gtid_entry_t
-VERSION = 2
+VERSION = 3
 _LEFT = 2
 
 Entry = tuple[bytes, bytes, int, int]  # owner, tag, low, high: what `Decoder.gtid_entries` gives
@@ -30,7 +30,8 @@ class ResumePoint(NamedTuple):
 
     source: the source number that file belongs to. fragments: so many fragments of the record after `after` are in the
     ring already. begun: so is the begin record of the transaction at `after`; otherwise it is due (again). left: this history
-    was left for another server's: what comes next is found by GTID. gtids: executed before; None: not known.
+    was left for another server's: what comes next is found by GTID or time. gtids: executed before; None: not known.
+    origin_us: when the latest transaction that is over was committed where it was made, µs since 1970; 0: not known.
     """
 
     source: int
@@ -41,6 +42,7 @@ class ResumePoint(NamedTuple):
     begun: bool = False
     left: bool = False
     gtids: NotedGtids | None = None
+    origin_us: int = 0
 
 
 def unpack_note(note: bytes) -> ResumePoint:
@@ -54,12 +56,13 @@ def unpack_note(note: bytes) -> ResumePoint:
             "the ring's note is of another version", bytes=len(note), known=VERSION,
             remedy="remove the ring: stop all engines of this data_dir and start again; it resumes from the acked positions",
         )  # fmt: skip
-    _, source, begun, closed, file, start, event, row, fragments, next_file, next_offset, _ = _NOTE.unpack_from(note)
+    _, source, begun, closed, file, start, event, row, fragments, next_file, next_offset, _, origin_us = _NOTE.unpack_from(note)
     after = Identity(file, start, event, row)
     gtids = _unpack_gtids(note[_NOTE.size :])
     if closed:
-        return ResumePoint(source, next_file, next_offset, after, fragments, left=closed == _LEFT, gtids=gtids)
-    return ResumePoint(source, file, start, after, fragments, bool(begun), gtids=gtids)
+        left = closed == _LEFT
+        return ResumePoint(source, next_file, next_offset, after, fragments, left=left, gtids=gtids, origin_us=origin_us)
+    return ResumePoint(source, file, start, after, fragments, bool(begun), gtids=gtids, origin_us=origin_us)
 
 
 def _unpack_gtids(note: bytes) -> NotedGtids | None:

@@ -11,6 +11,8 @@ from engine.source.gtid_set import MariadbGtids, unpack_gtids
 from engine.source.note import NotedGtids, ResumePoint, resume_from_acked, unpack_note
 from engine.source.server_identity import Turn
 
+_TIME = "time "
+
 Held = Callable[[str, int], dict[int, Identity]]  # destination, partition -> how far its store in a file has come
 Reached = tuple[int, Identity]  # source number, place in that history: in order as a source goes from server to server
 
@@ -31,15 +33,28 @@ def resume_point(
     number, after = reached
     kept = meta.gtid_sets(number)
     if number != numbers[-1]:  # some consumers were further, on another server or under another base name since
-        marks = [(at, text) for at, text in kept if at <= after]
-        return ResumePoint(number, after.file, after.start, after, left=True, gtids=(marks and _noted(*marks[-1])) or None)
+        begin, text = max(((at, text) for at, text in kept if at <= after), default=(ORIGIN, ""))
+        left = ResumePoint(number, after.file, after.start, after, left=True, origin_us=time_of_mark(text))
+        return left if left.origin_us or not text else left._replace(gtids=_noted(begin, text))
     marks = [(at, text) for at, text in kept if at[:2] <= after[:2]]
     if not marks:
         return resume_from_acked(number, after)
-    begin = marks[-1][0]
+    begin, text = marks[-1]
+    if origin_us := time_of_mark(text):
+        return resume_from_acked(number, after)._replace(origin_us=origin_us)
     point = resume_from_acked(number, after, begin if begin != ORIGIN else None)
     known = begin != ORIGIN or after == meta.first_position(number)
-    return point._replace(gtids=_noted(*marks[-1])) if known else point
+    return point._replace(gtids=_noted(begin, text)) if known else point
+
+
+def time_mark(origin_us: int) -> str:
+    """What meta keeps at a place instead of a GTID set where there are none: see `Decoder.origin_us`."""
+    return f"{_TIME}{origin_us}"
+
+
+def time_of_mark(text: str) -> int:
+    """0: it is a GTID set."""
+    return int(text.removeprefix(_TIME)) if text.startswith(_TIME) else 0
 
 
 def least_reached(meta: Meta, config: Config, source: str, destinations: Iterable[str], held: Held) -> Reached | None:

@@ -12,6 +12,7 @@ import zlib
 from dataclasses import asdict, dataclass
 
 from engine.errors import ConnectionLost, PositionError
+from engine.meta import SourceHistory
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
@@ -26,7 +27,9 @@ _VERSION = slice(2, 52)  # of FORMAT_DESCRIPTION's body
 class Turn:
     """What meta keeps as a history's identity: the source's `seq`-th turn, at which server, since when, and why it went there.
 
-    fresh: an operator had it begin there; what came before it is of no account.
+    reason: the same as why in one word. by: how the place there was found, "gtid" or "time". again_until_us: transactions that
+    were made up to then may have come from another server before. fresh: an operator had it begin there; what came before it
+    is of no account.
     """
 
     seq: int
@@ -35,6 +38,9 @@ class Turn:
     since: str = ""
     why: str = ""
     fresh: bool = False
+    reason: str = ""
+    by: str = ""
+    again_until_us: int = 0
 
     def pack(self) -> str:
         return json.dumps(asdict(self))
@@ -43,6 +49,12 @@ class Turn:
     def unpack(cls, identity: str) -> Turn | None:
         """None: a history of an engine that did not keep it."""
         return cls(**json.loads(identity)) if identity else None
+
+
+def newest_turn(histories: dict[int, SourceHistory], source: str) -> Turn | None:
+    """The turn that this source is at, or was at last; None: none, or nothing is known of it."""
+    newest = max((number for number, history in histories.items() if history.source == source), default=0)
+    return Turn.unpack(histories[newest].identity) if newest else None
 
 
 def server_name(facts: ServerFacts) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from urllib.parse import parse_qs, urlsplit
 
 from engine.config import SourceConfig
+from engine.meta import Meta
+from engine.source.server_identity import newest_turn
 
 
 def where_of(url: str) -> str:
@@ -28,8 +30,7 @@ class Servers:
     def several(self) -> bool:
         return len(self._urls) > 1
 
-    @property
-    def current(self) -> SourceConfig:
+    def in_use(self) -> SourceConfig:
         """The source's settings for the server in use."""
         return self._config.model_copy(update={"url": self._urls[self._at], "urls": None})
 
@@ -62,3 +63,11 @@ class Servers:
     def retry_within_s(self) -> float:
         """So often that the failures needed come within the time."""
         return self._config.failover_s / self._config.failover_failures if self.several else float("inf")
+
+
+def last_in_use(config: SourceConfig, meta: Meta, source: str) -> Servers:
+    """A source's servers, at the one that it was read from last."""
+    servers = Servers(config)
+    if (turn := newest_turn(meta.histories(), source)) is not None:
+        servers.choose(turn.where)
+    return servers

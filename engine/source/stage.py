@@ -26,6 +26,7 @@ from engine.source.note import ResumePoint
 from engine.source.resume import least_reached, resume_point
 from engine.source.retries import Retries
 from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
+from engine.source.servers import Servers
 from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
 from engine.store_note import store_positions
@@ -39,6 +40,7 @@ WORK_NS = 20_000_000
 # Of a server that can't go on with a history: another one of the source's may, or this one later.
 MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
 SWITCH_LOOK_NS = 500_000_000
+LOOK_AT_END_NS = 500_000_000
 SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
 HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
@@ -78,6 +80,7 @@ class SourceStage:
     def __init__(self, config: Config, name: str, instance: Instance) -> None:
         self.role_name = f"source {name}"
         self.trouble: EngineError | None = None  # why there is no connection now
+        self._cause: EngineError | None = None  # why there was none at first
         self._config = config
         self._source: SourceConfig = config.sources[name]
         self._name = name
@@ -90,7 +93,8 @@ class SourceStage:
         self._keeps_first = False  # the place it all begins at is known, and kept
         self._live = config.sources[name].files is None
         self._look_ns = 0  # when to look for a switch
-        self._moving = ""  # why the history is left for another server
+        self._moving = ""  # why the history is left for another server, and
+        self._moving_reason = ""  # the same in one word
         self._ring_is_new = False  # and what the consumers had was in another one
         self._running = False  # the feed is open
         self._ended_file = 0  # number of a file whose end a crash of the server cut off: the next one goes on
@@ -98,6 +102,7 @@ class SourceStage:
         self._done = False
         self._retries = Retries()
         self._retry_ns = 0
+        self._look_at_end_ns = 0
         self._received_ns = 0
         self._opened_ns = 0
         self._opened_at = ("", 0, 0)
@@ -113,7 +118,8 @@ class SourceStage:
         self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
         meta = self._meta
         filters = [TableFilter(d.include, d.exclude) for d in map(self._config.destinations.__getitem__, self._destinations)]
-        self._server = None if self._source.files else ServerTables(self._source, self._name)
+        servers = Servers(self._source)
+        self._server = None if self._source.files else ServerTables(servers.in_use, self._name)
         self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
         tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key, self._history)
         self._ledger = Ledger(
@@ -126,7 +132,7 @@ class SourceStage:
             self._feed = FileFeed(self._decoder, find_files(self._source.files), self._name)
         else:
             self._ledger.attach(self._decoder)
-            self._feed = LiveFeed(self._decoder, self._source, self._name, self._ledger)
+            self._feed = LiveFeed(self._decoder, self._source, self._name, self._ledger, servers)
         self._decoder.prepared = PreparedGroups(self._feed, self._name)
         self._point = resume_point(meta, self._config, self._name, self._destinations, self._held, self._ring.note())
         self._keeps_first = self._point is not None
@@ -141,11 +147,12 @@ class SourceStage:
         assert self._ring is not None
         self._ledger.go_on(point.source)
         self._ledger.restore(point.source, point.gtids)
+        self._decoder.know_origin(point.origin_us)
         newest = self._ledger.turn(max(self._ledger.histories(), default=0))
         if newest is not None:
             self._live_feed.servers.choose(newest.where)
         if point.left:
-            self._moving = "it was left for another server"
+            self._moving, self._moving_reason = "it was left for another server", "left"
 
     @property
     def _live_feed(self) -> LiveFeed:
@@ -190,7 +197,7 @@ class SourceStage:
         request.unlink()
         turn = self._ledger.turn(self._ledger.number)
         if turn is not None and turn.where != where and self._live_feed.servers.choose(where):
-            self._moving = "an operator switched it"
+            self._moving, self._moving_reason = "an operator switched it", "switched"
             self._running = False
             self._feed.close()
 
@@ -212,7 +219,7 @@ class SourceStage:
 
     def _open(self, now_ns: int) -> None:
         """Open the feed where the ring's content ends; the first time, where the resume point or the config says."""
-        if self._moving or not self._at_its_server():
+        if takes_over := bool(self._moving or not self._at_its_server()):
             self._take_over()
         else:
             self._open_here()
@@ -225,7 +232,7 @@ class SourceStage:
         base, file, offset = self._opened_at = self._decoder.position
         if not self._keeps_first and base:
             first = Identity(file, offset, 0, 0)
-            if self._source.start == "latest":
+            if self._source.start == "latest" and not takes_over:
                 self._history.begin(Moment(self._decoder.number, base, first))
             self._keep_first(first)
 
@@ -249,18 +256,33 @@ class SourceStage:
         return not self._live or not self._keeps_first or self._live_feed.serves(self._ledger.turn(self._ledger.number))
 
     def _take_over(self) -> None:
-        """Go on at another server by GTID."""
-        why = self._moving or (str(self.trouble) if self.trouble else "the server in use is another one")
+        """Go on at another server, by GTID or time. Until it is known to be able to, the history stays where it is."""
         if not self._moving and self._point is not None and self._decoder.resume_point() is None:
             self._decoder.resume(self._point)  # so that what is torn in the ring is known
-        self._moving = why
-        if not self._decoder.leave():
+        if not self._decoder.settle():
             raise ConnectionLost("the ring is full; the next server waits", source=self._name)
         # what consumers had acked since the set that is known was kept comes again
-        self._live_feed.take_over(why, again=self._ring_is_new and not self._decoder.records)
-        # until a transaction has come, no place of this server is known: another try is by GTID again
+        plan = self._live_feed.plan_takeover(again=self._ring_is_new and not self._decoder.records)
+        why, reason = self._why_moving()
+        left = self._ledger.turn(self._ledger.number)
+        if not self._decoder.leave():
+            raise ConnectionLost("the ring is full; the next server waits", source=self._name)
+        self._moving, self._moving_reason = why, reason
+        self._live_feed.take_over(plan, why, reason)
+        # by GTID no place is known until a transaction, or the binlog's end: another try is by GTID again
         self._point, self._keeps_first = None, False
-        log.warning("%s goes on at %s: %s", self._name, self._live_feed.servers.where, why)
+        log.warning(
+            "source name=%s event=failover from=%s to=%s by=%s reason=%s why=%r", self._name, left.where if left else "-",
+            self._live_feed.servers.where, plan.by, reason, why,
+        )  # fmt: skip
+
+    def _why_moving(self) -> tuple[str, str]:
+        """For people, and in one word."""
+        if self._moving:
+            return self._moving, self._moving_reason
+        if self._cause is not None:
+            return str(self._cause), self._cause.reason
+        return "the server in use is another one", "configured"
 
     def _configured_start(self) -> tuple[str, int, int]:
         """Files begin with the first, unless the config names one; a server is asked."""
@@ -279,6 +301,7 @@ class SourceStage:
         assert self._meta is not None
         self._meta.first_position(self._decoder.number, first)
         self._keeps_first = True
+        self._moving = ""
 
     def _read(self, now_ns: int) -> int:
         assert self._ring is not None
@@ -305,15 +328,16 @@ class SourceStage:
             # what a server sends before it throws us out is no success
             if self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS:
                 self._retries.worked()
-                self.trouble = None
+                self.trouble = self._cause = None
                 if self._live:
                     self._live_feed.servers.worked()
             self._set(SourceCounter.RECEIVED_NS, now_ns)
         if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(decoder.first_start)
-            self._moving = ""
         if self._live and self._keeps_first:
             self._ledger.turn_of_work(now_ns)
+        if not spent and self._live and not self._keeps_first and now_ns >= self._look_at_end_ns:
+            self._look_at_end(now_ns)
         work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
         if feed.finished and not work:
             self._finish()
@@ -323,6 +347,14 @@ class SourceStage:
                 seconds=self._source.read_timeout_s,
             )  # fmt: skip
         return work
+
+    def _look_at_end(self, now_ns: int) -> None:
+        """After a start by GTID: where there is nothing more to come, the server's heartbeat has told the place."""
+        self._look_at_end_ns = now_ns + LOOK_AT_END_NS
+        _, file, offset = self._decoder.position
+        # the record comes first: the ring must not go on to speak of the history before
+        if self._live_feed.is_at_end() and self._decoder.heartbeat(time.time_ns() // 1000):
+            self._keep_first(Identity(file, offset, 0, 0))
 
     def _note_progress(self, now_ns: int, *, caught_up: bool) -> int:
         """Records written since the last look; a heartbeat where there were none for a while."""
@@ -364,6 +396,7 @@ class SourceStage:
             pause_s = min(pause_s, servers.retry_within_s)
         self._retry_ns = now_ns + int(pause_s * 1e9)
         self.trouble = error
+        self._cause = self._cause or error
         log.warning("%s; next try in %.1f s", error, pause_s)
 
     def idle(self, timeout_ns: int) -> None:

@@ -5,7 +5,7 @@ What is found is always the begin of a transaction (or of what stands between tw
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -224,14 +224,9 @@ def _one_line(gtid: object) -> str:
 
 
 def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
-    """The first transaction of the wanted second or later, by the times in event headers: the statement's start.
-
-    Bisects over the files' first events, then reads headers within one file; a file is left out only if the next one is
-    older than the wanted second too.
-    """
+    """The first transaction of the wanted second or later, by the times in event headers: the statement's start."""
     second = int(wanted.timestamp())
-    listed = [name for name, _ in files(connection)]
-    oldest = _created(connection, listed[0])
+    listed, oldest = _files_since(connection)
     if oldest > second:
         raise PositionError(
             "the server's binlog begins after the wanted time",
@@ -242,6 +237,41 @@ def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
             first=f"{listed[0]}:{FIRST_OFFSET}",
             remedy='start with "earliest", or with a time from oldest on',
         )
+    return _first_since(connection, listed, second, lambda event: event.timestamp >= second)
+
+
+def by_origin(connection: Connection, origin_us: int) -> DumpPosition:
+    """The first transaction that was made at `origin_us` or later, wherever that was: what a source goes on with by time.
+
+    Raises:
+        PositionError: position_purged: the binlog begins later, so something may be missing.
+    """
+    second = origin_us // 1_000_000
+    listed, oldest = _files_since(connection)
+    if oldest > second:
+        raise PositionError(
+            "this server's binlog begins after the time to go on from",
+            reason="position_purged",
+            source=connection.name,
+            server=connection.where,
+            missing=f"{_utc(second)} up to {_utc(oldest)}",
+            remedy="it is asked again, and so are the others; a shorter failover_overlap_s needs less of its binlog",
+        )
+    return _first_since(connection, listed, second, lambda event: event.origin_us >= origin_us)
+
+
+def _files_since(connection: Connection) -> tuple[list[str], int]:
+    """The binlog's files, and when the oldest was begun, in seconds since 1970."""
+    listed = [name for name, _ in files(connection)]
+    return listed, _created(connection, listed[0])
+
+
+def _first_since(connection: Connection, listed: list[str], second: int, reached: Callable[[EventHeader], bool]) -> DumpPosition:
+    """The first transaction that `reached` says yes to, or the binlog's end.
+
+    Bisects over the files' first events, then reads headers within one file; a file is left out only if the next one is
+    older than the wanted second too.
+    """
     low, high = 0, len(listed)  # listed[low] is older than the wanted second, or the first; listed[high] is not
     while high - low > 1:
         middle = (low + high) // 2
@@ -250,7 +280,7 @@ def _by_time(connection: Connection, wanted: datetime) -> DumpPosition:
     for event in _events(connection, listed[low], FIRST_OFFSET):
         if event.made_up:
             continue
-        if event.type in TRANSACTION_STARTS and event.timestamp >= second:
+        if event.type in TRANSACTION_STARTS and reached(event):
             return DumpPosition(event.file, event.start)
         end = DumpPosition(event.file, event.end)
     return end

@@ -1,4 +1,4 @@
-"""Real replication between two test servers, by GTID: follow, wait, promote."""
+"""Real replication between two test servers, by GTID or by place: follow, wait, promote."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ REPLICA_OPTIONS = {
 }
 
 
-def follow(replica: Database, primary: Database) -> None:
-    """Let `replica` replicate all that `primary` has written and writes."""
+def follow(replica: Database, primary: Database, *, by_gtid: bool = True) -> None:
+    """Let `replica` replicate all that `primary` has written and writes; without GTIDs, what it writes from now on."""
     account = f"HOST='127.0.0.1', {{0}}_PORT={primary.port}, {{0}}_USER='{REPL_USER}', {{0}}_PASSWORD='{REPL_PASSWORD}'"
     if primary.name == "mariadb":
         replica.sql(f"CHANGE MASTER TO MASTER_{account.format('MASTER')}, MASTER_USE_GTID=slave_pos", "START SLAVE")
     else:
-        options = "SOURCE_AUTO_POSITION=1, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1"
+        file, _, offset = primary.position().partition(":")
+        place = "SOURCE_AUTO_POSITION=1" if by_gtid else f"SOURCE_LOG_FILE='{file}', SOURCE_LOG_POS={offset}"
+        options = f"{place}, GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1"
         replica.sql(f"CHANGE REPLICATION SOURCE TO SOURCE_{account.format('SOURCE')}, {options}", "START REPLICA")
 
 

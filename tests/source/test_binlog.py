@@ -240,7 +240,7 @@ def test_a_heartbeat_between_transactions_is_where_to_go_on() -> None:
     (beat,) = decoding.records
     assert (beat[KIND], beat[TIME], identity(beat)) == (Kind.HEARTBEAT, 123, (1, made.offset, 0, 0))
     place = Identity(1, made.offset, 0, 0)
-    assert decoding.resume_point() == ResumePoint(1, 1, made.offset, place)
+    assert decoding.resume_point() == ResumePoint(1, 1, made.offset, place, origin_us=decoding.decoder.origin_us)
     decoding.close()
 
 

@@ -21,10 +21,10 @@ from engine.source.server_identity import Turn
 from tests.servers.database import Database
 from tests.servers.proxy import Proxy
 from tests.servers.replication import REPLICA_OPTIONS, follow, promote, wait_for
-from tests.source.decoding import AFTER, KIND, identity
+from tests.source.decoding import AFTER, KIND, Record, identity
 from tests.source.stepped_engine import Engine, insert, live
 
-FLAGS, SOURCE = 2, 3
+FLAGS, SOURCE, TIME = 2, 3, 5
 DETECTION_S = 1.0
 
 
@@ -35,9 +35,10 @@ class Pair(NamedTuple):
 
 
 @pytest.fixture
-def pair(make_server: Callable[..., Database]) -> Iterator[Pair]:
-    primary = make_server(innodb_flush_log_at_trx_commit=1)
-    replica = make_server(**REPLICA_OPTIONS[primary.name])
+def pair(make_server: Callable[..., Database], request: pytest.FixtureRequest) -> Iterator[Pair]:
+    options = getattr(request, "param", {})
+    primary = make_server(innodb_flush_log_at_trx_commit=1, **options)
+    replica = make_server(**REPLICA_OPTIONS[primary.name], **options)
     follow(replica, primary)
     primary.sql("CREATE DATABASE stage_pair", "CREATE TABLE stage_pair.t (id INT PRIMARY KEY, v VARCHAR(100))")
     wait_for(replica, primary)
@@ -194,3 +195,69 @@ def test_an_engine_that_lost_its_rings_goes_on_at_the_standby_after_the_acks_and
     again = [record for record in engine.changes() if record[AFTER][0] == 3]
     assert len(again) == 1
     assert all(record[FLAGS] & AGAIN for record in engine.changes()), "how far each consumer was between two marks is not known"
+
+
+def beats(engine: Engine, source: int) -> list[Record]:
+    return [record for record in engine.records if record[KIND] == Kind.HEARTBEAT and record[SOURCE] == source]
+
+
+@pytest.mark.timeout(120)
+def test_it_is_told_how_far_the_source_is_before_the_first_transaction_comes_from_the_next_server(
+    pair: Pair, make_engine: Any
+) -> None:
+    engine = make_engine(settings(pair), include=[r"stage_pair\..*"])
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    insert(pair.primary, "stage_pair", 1)
+    wait_for(pair.replica, pair.primary)
+    engine.until(lambda: engine.values() == [1])
+    pair.proxy.cut()
+    pair.proxy.refuse()
+    engine.until(lambda: beats(engine, 2))
+    file, _, offset = pair.replica.position().partition(":")
+    assert identity(beats(engine, 2)[-1]) == (int(file.rpartition(".")[2]), int(offset), 0, 0)
+    engine.stop()
+    insert(pair.replica, "stage_pair", 2)
+    engine.start()  # by place now
+    engine.until(lambda: engine.values() == [1, 2])
+    assert len(turns(engine)) == 2
+    assert not any(record[FLAGS] & AGAIN for record in engine.records)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("pair", [{"binlog_row_metadata": "MINIMAL"}], indirect=True)
+def test_the_schema_history_asks_the_server_in_use(pair: Pair, make_engine: Any) -> None:
+    engine = make_engine(settings(pair), include=[r"stage_pair\..*"])
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    insert(pair.primary, "stage_pair", 1)
+    wait_for(pair.replica, pair.primary)
+    engine.until(lambda: engine.values() == [1])
+    pair.proxy.cut()
+    pair.proxy.refuse()
+    engine.until(lambda: len(turns(engine)) == 2)
+    engine.stop()
+    insert(pair.replica, "stage_pair", 2)
+    engine.start()  # this process knows no table
+    engine.until(lambda: engine.values() == [1, 2])
+    schemas = [record[AFTER] for record in engine.records if record[KIND] == Kind.SCHEMA]
+    assert [[column["name"] for column in schema["columns"]] for schema in schemas] == [["id", "v"], ["id", "v"]]
+
+
+@pytest.mark.timeout(120)
+def test_a_primary_that_comes_back_before_another_server_could_is_gone_on_with_as_if_nothing_had_been(
+    pair: Pair, make_engine: Any
+) -> None:
+    engine = make_engine(settings(pair), include=[r"stage_pair\..*"])
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    pair.replica.sql("STOP SLAVE SQL_THREAD" if pair.replica.name == "mariadb" else "STOP REPLICA SQL_THREAD")
+    insert(pair.primary, "stage_pair", 1)
+    engine.until(lambda: engine.values() == [1])
+    pair.proxy.cut()
+    pair.proxy.refuse()
+    engine.until(lambda: engine.stage.trouble is not None and engine.stage.trouble.reason == "server_behind")
+    pair.proxy.restore()
+    insert(pair.primary, "stage_pair", 2)
+    engine.until(lambda: engine.values() == [1, 2])
+    assert len(turns(engine)) == 1

@@ -17,6 +17,7 @@ from engine.record import CHANGES, Kind
 from engine.source.files import FileFeed, decode_files, find_files
 from engine.source.ledger import Ledger
 from engine.source.live import LiveFeed
+from engine.source.servers import Servers
 from engine.source.xa import PreparedGroups, Xid, parse_ending, parse_prepare
 from tests.servers.database import Database
 from tests.source.decoding import AFTER, BEFORE, EVENT, KIND, START, Decoding, Record, identity, without_schemas
@@ -131,7 +132,8 @@ def test_a_live_source_reads_the_group_again_from_its_server(xa_server: Database
     meta = FileMeta(tmp_path / "meta.sqlite")
     ledger = Ledger(meta, "test", lambda: None)
     ledger.attach(decoding.decoder)
-    feed = LiveFeed(decoding.decoder, config(server, start), "test", ledger)
+    settings = config(server, start)
+    feed = LiveFeed(decoding.decoder, settings, "test", ledger, Servers(settings))
     decoding.decoder.prepared = PreparedGroups(feed, "test")
     feed.open("", 0, 0)
     deadline = time.monotonic() + 20

@@ -34,10 +34,16 @@ class Answer(NamedTuple):
 
 
 class ServerTables:
-    """Asks a source's server for its tables, on a connection of its own that is opened when it is first needed."""
+    """Asks a source's server for its tables, on a connection of its own that is opened when it is first needed.
 
-    def __init__(self, config: SourceConfig, source: str) -> None:
-        self._connection = Connection(config, source)
+    in_use: the settings for the server that is in use now.
+    """
+
+    def __init__(self, in_use: Callable[[], SourceConfig], source: str) -> None:
+        self._in_use = in_use
+        self._config = in_use()
+        self._source = source
+        self._connection = Connection(self._config, source)
         self._open = False
         self.case_sensitive: bool | None = None
 
@@ -47,6 +53,9 @@ class ServerTables:
         Raises:
             ConnectionLost, ServerSetupError: the server can't be asked.
         """
+        if (config := self._in_use()) != self._config:
+            self.close()
+            self._config, self._connection = config, Connection(config, self._source)
         if self._open:
             try:
                 return self._read(name)
