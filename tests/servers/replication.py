@@ -38,6 +38,14 @@ def wait_for(replica: Database, primary: Database, timeout_s: float = 20) -> Non
         time.sleep(0.02)
 
 
+def wait_for_rows(replica: Database, table: str, rows: int, timeout_s: float = 20) -> None:
+    """Until the replica's table has so many: for servers without GTIDs."""
+    deadline = time.monotonic() + timeout_s
+    while replica.sql(f"SELECT COUNT(*) FROM {table}")[0][0] != rows:
+        assert time.monotonic() < deadline, f"{table} doesn't get {rows} rows"
+        time.sleep(0.02)
+
+
 def promote(replica: Database, timeout_s: float = 20) -> None:
     """Make it a primary once it has applied what it had received."""
     deadline = time.monotonic() + timeout_s

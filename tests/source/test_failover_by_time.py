@@ -18,7 +18,7 @@ from engine.source.connection import Connection
 from engine.source.start_position import by_origin
 from tests.servers.database import Database
 from tests.servers.proxy import Proxy
-from tests.servers.replication import REPLICA_OPTIONS, follow, wait_for
+from tests.servers.replication import REPLICA_OPTIONS, follow, wait_for, wait_for_rows
 from tests.source.decoding import AFTER, identity
 from tests.source.stepped_engine import Engine, insert, live
 from tests.source.test_failover import FLAGS, SOURCE, TIME, Pair, selected, settings, turns
@@ -39,13 +39,6 @@ def pair(make_mysql: Callable[..., Database]) -> Iterator[Pair]:
 
 def has_all(pair: Pair, ids: list[int]) -> bool:
     return pair.replica.sql("SELECT COUNT(*) FROM stage_pair.t")[0][0] == len(ids)
-
-
-def wait_until_replicated(pair: Pair, ids: list[int]) -> None:
-    deadline = time.monotonic() + 20
-    while not has_all(pair, ids):
-        assert time.monotonic() < deadline, "not replicated"
-        time.sleep(0.02)
 
 
 def write_for(seconds: float, primary: Database, engine: Engine, first: int = 0) -> list[int]:
@@ -103,7 +96,7 @@ def test_again_is_still_said_after_the_source_died_in_the_overlap_or_the_rings_w
     meta.close()
     engine.drop_ring()
     pair.proxy.refuse()
-    wait_until_replicated(pair, ids)
+    wait_for_rows(pair.replica, "stage_pair.t", len(ids))
     engine.records.clear()
     engine.make_ring()
     engine.start()
