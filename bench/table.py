@@ -75,7 +75,7 @@ def main() -> int:
     path.write_text(json.dumps({"bench": "table", "results": results, **machine()}, indent=1))
     show(results)
     print(f"{time.monotonic() - begun:.0f} s; kept in {path}")
-    return 0
+    return 1 if any("error" in result for result in results) else 0
 
 
 def measure_workload(recording: Recording, repeat: int, skip: list[str]) -> list[dict[str, Any]]:
@@ -109,11 +109,16 @@ def _programs(recording: Recording) -> list[str]:
 
 
 def measure(*arguments: str, **about: str) -> dict[str, Any]:
-    """One `binlog-engine` measurement in a process of its own."""
+    """One `binlog-engine` measurement in a process of its own. One that fails says why, and the others go on."""
     argv = [sys.executable, "-m", "engine", *arguments, "--json"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
-    if done.returncode:
-        raise SystemExit(f"{arguments[1]} failed on {about}: {done.stderr.strip()}")
+    try:
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
+        error = (done.stderr.strip()[-2000:] or f"exit code {done.returncode}") if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        error = f"it took longer than {TIMEOUT_S} s"
+    if error:
+        print(f"{about.get('flavour', ''):8} {about.get('workload', ''):14} {arguments[1]} FAILED: {error}", file=sys.stderr)
+        return {"bench": f"{arguments[1]} (failed)", "error": error, **about}
     result = {**json.loads(done.stdout.splitlines()[-1]), **about}
     rate = f"{result['rows_per_s']:>12,} rows/s {result['mb_per_s']:>8,.0f} MB/s" if "rows_per_s" in result else ""
     print(f"{about.get('flavour', ''):8} {about.get('workload', ''):14} {result['bench']:18} {rate}", file=sys.stderr)
@@ -146,7 +151,9 @@ def show(results: list[dict[str, Any]]) -> None:
 
 
 def others(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Peers, latency and idle as (what, found)."""
+    """Peers, latency and idle as (what, found), and what failed."""
+    if "error" in result:
+        return [(f"{result['bench']} {result.get('workload', '')}", result["error"].splitlines()[-1][:200])]
     if result["bench"] == "peers":
         return [(f"{one['peer']}, {result['workload']}", f"{one['rows_per_s']:,} rows/s") for one in result["results"]]
     if result["bench"] == "latency":

@@ -10,6 +10,8 @@ cdef class Heads:
     cdef readonly Py_ssize_t capacity  # most records of one view
     cdef readonly Py_ssize_t count     # records of this view
     cdef readonly Py_ssize_t marks     # of them no changes
+    cdef readonly Py_ssize_t described  # of them about tables or statements: ddl, schema, statement, or fragments of one
+    cdef readonly uint64_t max_time    # latest time of the marks
     cdef readonly uint64_t start       # sequence of the first record
     cdef readonly uint64_t end         # sequence after the last one
     cdef readonly uint32_t max_table   # highest table key

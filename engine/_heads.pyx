@@ -36,7 +36,10 @@ cdef extern from "_record.h" nogil:
         RECORD_DELETE
         RECORD_BEGIN
         RECORD_COMMIT
+        RECORD_DDL
+        RECORD_SCHEMA
         RECORD_FRAGMENT
+        RECORD_STATEMENT
         RECORD_HISTORY
         RECORD_KEY_CHANGED
         RECORD_SPLIT
@@ -103,7 +106,8 @@ cdef class Heads:
         cdef const uint8_t *p
         cdef uint64_t put, n, at = 0, length
         cdef uint32_t table, transaction = 0, max_table = 0
-        cdef Py_ssize_t count = 0, marks = 0
+        cdef Py_ssize_t count = 0, marks = 0, described = 0
+        cdef uint64_t time, max_time = 0
         cdef uint8_t kind
         self.reader.check()
         put = ring_put_load_acquire(ring)
@@ -126,9 +130,14 @@ cdef class Heads:
                     max_table = table
                 if kind > RECORD_DELETE and kind != RECORD_FRAGMENT and kind != RECORD_HISTORY:
                     transaction += kind == RECORD_BEGIN
+                    described += kind == RECORD_DDL or kind == RECORD_SCHEMA or kind == RECORD_STATEMENT
+                    time = record_u64(p + RECORD_TIME_AT)
+                    max_time = time if time > max_time else max_time
                     self._mark[marks] = count
-                    self._mark_time[marks] = record_u64(p + RECORD_TIME_AT)
+                    self._mark_time[marks] = time
                     marks += 1
+                else:
+                    described += table == 0
                 self._offset[count] = <uint32_t>at
                 self._kind[count] = kind
                 self._flags[count] = p[RECORD_FLAGS_AT + 1]
@@ -140,6 +149,7 @@ cdef class Heads:
             self._offset[count] = <uint32_t>at
         self.start, self.end, self.data = start, start + at, data
         self.count, self.marks, self.max_table = count, marks, max_table
+        self.described, self.max_time = described, max_time
         if count == 0 and n:
             raise InternalError("ring holds bytes that are no record", ring=self.reader.ring.name, sequence=start,
                                 bytes=(<const char *>data)[:16].hex())
@@ -150,6 +160,12 @@ cdef class Heads:
             raise InternalError("no such record in this view", index=index, records=self.count)
         self.reader.check()
         return 0
+
+    def sequence_of(self, int64_t index):
+        """Source sequence of a record; of `count`, the view's end."""
+        if not 0 <= index <= self.count:
+            raise InternalError("no such record in this view", index=index, records=self.count)
+        return self.start + self._offset[index]
 
     def record(self, int64_t index):
         """A copy of one record."""

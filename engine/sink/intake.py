@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._heads import Heads
+from engine._selection import ends
 from engine.errors import InternalError
 from engine.record import HEAD_BYTES, Kind
 from engine.ring import READER_NOTE_BYTES, Reader, Ring
@@ -16,6 +17,7 @@ from engine.ring import READER_NOTE_BYTES, Reader, Ring
 VIEW_BYTES = 4 << 20  # of records looked at in one turn
 VIEW_RECORDS = 65536
 NEVER = 2**64 - 1
+BEGIN, COMMIT = Kind.BEGIN, Kind.COMMIT  # Python 3.11 looks an enum's member up slowly
 
 _BEGIN = struct.Struct(">H8s4s8s4s")  # source, then time, file, start and event as they stand in the record
 _BEGIN_HEAD = bytes.fromhex("9dce00000000cc04cd0000cd0000ce00000000cf")
@@ -73,13 +75,8 @@ class Intake:
         behind = self.heads.end - self.reader.get
         if behind > 0:
             self.reader.advance(behind)
-        if self.heads.marks:
-            self.time_us = max(self.time_us, int(self.heads.mark_time[: self.heads.marks].max()))
+        self.time_us = max(self.time_us, self.heads.max_time)
         return count > 0
-
-    def sequence_of(self, index: int) -> int:
-        """Source sequence of a record of the view; of `count`, its end."""
-        return self.heads.start + int(self.heads.offset[index])
 
     def marks(self, a: int, b: int) -> tuple[NDArray[np.int64], NDArray[np.uint8], NDArray[np.uint64]]:
         """Index, kind and time of the records [a, b) that are no changes."""
@@ -91,29 +88,26 @@ class Intake:
     def last_boundary(self) -> int:
         """Index after the last whole transaction in view; the whole view if there is none."""
         marks, kinds, _ = self.marks(self.next, self.heads.count)
-        limits = np.flatnonzero((kinds == Kind.BEGIN) | (kinds == Kind.COMMIT))
-        if len(limits) and kinds[limits[-1]] == Kind.BEGIN and marks[limits[-1]] > self.next:
+        limits = np.flatnonzero((kinds == BEGIN) | (kinds == COMMIT))
+        if len(limits) and kinds[limits[-1]] == BEGIN and marks[limits[-1]] > self.next:
             return int(marks[limits[-1]])
         return self.heads.count
 
     def first_commit(self) -> int:
         """Index after the first commit in view; the whole view if there is none."""
         marks, kinds, _ = self.marks(self.next, self.heads.count)
-        commits = marks[kinds == Kind.COMMIT]
+        commits = marks[kinds == COMMIT]
         return int(commits[0]) + 1 if len(commits) else self.heads.count
 
     def finish(self, end: int) -> None:
         """The records up to `end` are in the stores: forget them and ack."""
-        marks, kinds, _ = self.marks(self.next, end)
-        limits = np.flatnonzero((kinds == Kind.BEGIN) | (kinds == Kind.COMMIT))
-        if len(limits):
-            at = limits[-1]
-            self.begin = self.heads.record(int(marks[at])) if kinds[at] == Kind.BEGIN else None
-        bounds = marks[(kinds == Kind.COMMIT) | (kinds == Kind.DDL) | (kinds == Kind.HEARTBEAT)]
-        if len(bounds):
-            self.boundary = self.heads.head(int(bounds[-1]))
-            self.boundary_sequence = self.sequence_of(int(bounds[-1]))
-        self.sequence = self.sequence_of(end)
+        limit, is_begin, boundary = ends(self.heads, self.next, end)
+        if limit >= 0:
+            self.begin = self.heads.record(limit) if is_begin else None
+        if boundary >= 0:
+            self.boundary = self.heads.head(boundary)
+            self.boundary_sequence = self.heads.sequence_of(boundary)
+        self.sequence = self.heads.sequence_of(end)
         self.next = end
         if self.begin is not None or self._noted:
             self.reader.set_note(pack_begin(self.begin) if self.begin is not None else b"", self.sequence)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine._heads import Heads, Track, copy, copy_half
+from engine._selection import last_place
 from engine.counters import SinkCounter
 from engine.errors import ConfigError
 from engine.position import Identity
@@ -20,6 +21,7 @@ from engine.sink.route import Selection
 from engine.store_note import ENTRY, MOST_SOURCES, NOWHERE_YET, Progress, place_of, unpack_note
 
 HEARTBEAT_NS = 1_000_000_000  # a store hears of a source's progress at most so often when none of its records go there
+RECORDS_FILTERED, RECORD_BYTES = SinkCounter.RECORDS_FILTERED, SinkCounter.RECORD_BYTES
 FRAGMENT_RECORD_BYTES = HEAD_BYTES + 21 + FRAGMENT_BYTES
 
 
@@ -82,7 +84,7 @@ class Lane:
         self._shares, self._run = [], 0
         for i, (piece, number, selection) in enumerate(zip(now.pieces, numbers, selections, strict=True)):
             track = self.tracks[number]
-            skipped = track.done > piece.intake.sequence_of(piece.start)
+            skipped = track.done > piece.intake.heads.sequence_of(piece.start)
             if number in self._known:
                 self._leave_out_known(piece, number, selection)
             indices = selection.indices[:0] if skipped else selection.indices
@@ -91,7 +93,7 @@ class Lane:
             untils = np.searchsorted(indices, ends).tolist() if len(ends) > 1 else [len(indices)]
             self._shares.append(Share(selection, untils, skipped))
             if not skipped:
-                self.ring.add(SinkCounter.RECORDS_FILTERED, piece.end - piece.start - len(indices))
+                self.ring.add(RECORDS_FILTERED, piece.end - piece.start - len(indices))
 
     def _leave_out_known(self, piece: Piece, number: int, selection: Selection) -> None:
         """The source's ring is a new one, and begins with what the store has already: by identity, which only grows."""
@@ -138,7 +140,7 @@ class Lane:
                     self.wanted_bytes = len(intake.begin)
                     return False
                 track.open = True
-                self.ring.add(SinkCounter.RECORD_BYTES, len(intake.begin))
+                self.ring.add(RECORD_BYTES, len(intake.begin))
             selection.needs_begin = False
         heads = intake.heads
         while track.at < until:
@@ -164,7 +166,7 @@ class Lane:
                 if not share.skipped:
                     track = self.tracks[number]
                     at = int(share.selection.indices[track.at]) if track.at < track.selected else piece.end
-                    dones[number] = piece.intake.sequence_of(at)
+                    dones[number] = piece.intake.heads.sequence_of(at)
                     self._move_place(number, piece, at)
             self._note(intakes, dones)
             self.ring.publish()
@@ -181,27 +183,22 @@ class Lane:
 
     def _move_place(self, number: int, piece: Piece, end: int) -> None:
         """The records of the piece before `end` are in the store, or not for it."""
-        heads, parts = piece.intake.heads, 0
-        for index in range(end - 1, piece.start - 1, -1):
-            if heads.kind[index] == Kind.FRAGMENT:
-                fragment, count = heads.fragment_place(index)
-                if fragment < count - 1:
-                    parts = parts or fragment + 1
-                    continue
-            self._place[number] = max(self._place[number], place_of(heads.head(index)))
+        place, parts = last_place(piece.intake.heads, piece.start, end)
+        if place is not None:
+            self._place[number] = max(self._place[number], place)
             self._parts[number] = parts
-            return
-        self._parts[number] = parts or self._parts[number]
+        else:
+            self._parts[number] = parts or self._parts[number]
 
     def finish_round(self, now: Round, numbers: list[int]) -> None:
         """All stores have the round; call before the intakes forget it."""
         for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
             if not share.skipped:
-                self.tracks[number].done = piece.intake.sequence_of(piece.end)
+                self.tracks[number].done = piece.intake.heads.sequence_of(piece.end)
                 if not len(share.selection.indices):
                     self._move_place(number, piece, piece.end)
                 else:
-                    self._put_sequence[number] = piece.intake.sequence_of(int(share.selection.indices[-1]))
+                    self._put_sequence[number] = piece.intake.heads.sequence_of(int(share.selection.indices[-1]))
         self._shares = []
 
     def send_heartbeats(self, intakes: list[Intake], now_ns: int) -> int:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._heads import Heads, finish_hash, table_seed
+from engine._selection import EVERYWHERE, PART_OF_ALL, Selector
 from engine.errors import ConfigError
 from engine.record import KEY_CHANGED, Kind
 from engine.schema import TableSchema
@@ -24,6 +25,9 @@ from engine.sink.filter import BY_HASH, NOWHERE
 log = logging.getLogger("engine.sink")
 
 Indices = NDArray[np.int64]
+# Python 3.11 looks an enum's member up slowly
+INSERT, UPDATE, DELETE, DDL, SCHEMA = Kind.INSERT, Kind.UPDATE, Kind.DELETE, Kind.DDL, Kind.SCHEMA
+FRAGMENT, STATEMENT = Kind.FRAGMENT, Kind.STATEMENT
 
 
 class Split(NamedTuple):
@@ -140,9 +144,9 @@ class Router:
         if not changed.any():
             return lanes, [], NOWHERE
         moved = np.flatnonzero(by_hash & (changed != 0))
-        for index in moved[heads.kind[moved + a] == Kind.FRAGMENT].tolist():
+        for index in moved[heads.kind[moved + a] == FRAGMENT].tolist():
             self._warn_unsplit(int(heads.table[a + index]))
-        moved = moved[heads.kind[moved + a] == Kind.UPDATE] + a
+        moved = moved[heads.kind[moved + a] == UPDATE] + a
         return (
             lanes,
             self._splits(heads, a, lanes, moved, heads.key_hash[moved], self._primary.hash(heads, moved, new=True)),
@@ -154,10 +158,10 @@ class Router:
     ) -> tuple[NDArray[np.uint16], list[Split], int]:
         kind = heads.kind[a:b]
         lanes = targets.copy()
-        rows = np.flatnonzero(by_hash & (kind != Kind.SCHEMA) & (kind != Kind.FRAGMENT))
+        rows = np.flatnonzero(by_hash & (kind != SCHEMA) & (kind != FRAGMENT))
         old = self._chosen.hash(heads, rows + a, new=False)
         lanes[rows] = self._lanes_of(old)
-        for index in np.flatnonzero(by_hash & (kind == Kind.FRAGMENT)).tolist():
+        for index in np.flatnonzero(by_hash & (kind == FRAGMENT)).tolist():
             number, count = heads.fragment_place(a + index)
             if number == 0:
                 first = np.array([a + index], np.int64)
@@ -167,7 +171,7 @@ class Router:
             lanes[index] = rest_lane
             if number + 1 == count:
                 rest_lane = NOWHERE
-        updates = kind[rows] == Kind.UPDATE
+        updates = kind[rows] == UPDATE
         moved = rows[updates] + a
         new = self._chosen.hash(heads, moved, new=True)
         return lanes, self._splits(heads, a, lanes, moved, old[updates], new), rest_lane
@@ -207,7 +211,7 @@ class Router:
 
 
 def select(
-    heads: Heads, a: int, b: int, lanes: NDArray[np.uint16], splits: list[Split], is_open: list[bool],
+    selector: Selector, heads: Heads, a: int, b: int, lanes: NDArray[np.uint16], splits: list[Split], is_open: list[bool],
     takes: Callable[[int, int], bool],
 ) -> list[Selection]:  # fmt: skip
     """Per lane what it takes of the records [a, b).
@@ -216,53 +220,32 @@ def select(
     begin of the transaction that is open at `a`. takes(index, kind): whether a ddl, statement or schema record is wanted; it
     then goes to every lane, as do the fragments of one. Begin and commit go where a change or statement of theirs goes.
     """
-    number = len(is_open)
-    first, last = np.searchsorted(heads.mark[: heads.marks], (a, b))
-    marks = heads.mark[first:last]
-    kinds = heads.kind[marks]
-    lanes[marks - a] = NOWHERE
-    described = (kinds == Kind.DDL) | (kinds == Kind.SCHEMA) | (kinds == Kind.STATEMENT)
-    everywhere = [
-        index - a for index, kind in zip(marks[described].tolist(), kinds[described].tolist(), strict=True) if takes(index, kind)
-    ]
-    stated = marks[kinds == Kind.STATEMENT]
-    if (parts := (heads.table[a:b] == 0) & (heads.kind[a:b] == Kind.FRAGMENT)).any():
-        pieces = np.flatnonzero(parts)  # of a statement (or ddl) too long for one record
-        everywhere += pieces.tolist()
-        stated = np.concatenate((stated, pieces + a))
-    begins, commits = marks[kinds == Kind.BEGIN] - a, marks[kinds == Kind.COMMIT] - a
-    before = int(heads.transaction[a]) - int(heads.kind[a] == Kind.BEGIN) if b > a else 0
-
-    part = np.zeros((len(begins) + 1, number), np.bool_)  # [transaction, lane]: the lane has changes of it
-    changes = np.flatnonzero(lanes != NOWHERE)
-    if len(changes):
-        if len(begins):
-            part[heads.transaction[changes + a] - np.uint32(before), lanes[changes]] = True
-        else:
-            part[0, np.unique(lanes[changes])] = True
-    if len(stated):
-        part[np.unique(heads.transaction[stated] - np.uint32(before))] = True
-    halves: list[list[tuple[int, Kind, int]]] = [[] for _ in range(number)]
+    marked = _marked(heads, a, b, takes) if heads.described else None
+    second = None
+    if splits:
+        second = np.full(b - a, NOWHERE, np.uint16)
+        second[[split.record - a for split in splits]] = [split.new_lane for split in splits]
+    selector.select(heads, a, b, lanes, is_open, marked, second)
+    selections = [Selection(selector.indices(lane), needs) for lane, needs in enumerate(selector.needs_begin)]
     for split in splits:
         if split.old_lane != NOWHERE:
-            halves[split.old_lane].append((split.record, Kind.DELETE, split.old_hash))
+            _add_half(selections[split.old_lane], split.record, DELETE, split.old_hash)
         if split.new_lane != NOWHERE:
-            halves[split.new_lane].append((split.record, Kind.INSERT, split.new_hash))
-            part[int(heads.transaction[split.record]) - before, split.new_lane] = True
-    needs_begin = part[0] & ~np.array(is_open, np.bool_)
-    part[0] |= is_open
-    committed = heads.transaction[commits + a] - np.uint32(before)
-
-    selections = []
-    for lane in range(number):
-        mask = lanes == lane
-        mask[everywhere] = True
-        mask[begins] = part[1:, lane]
-        mask[commits] = part[committed, lane]
-        split_at = np.array([index for index, _, _ in halves[lane]], np.int64)
-        mask[split_at - a] = True
-        indices = np.flatnonzero(mask) + a
-        places = np.searchsorted(indices, split_at).tolist()
-        mine = [Half(at, kind, key_hash) for at, (_, kind, key_hash) in zip(places, halves[lane], strict=True)]
-        selections.append(Selection(indices, bool(needs_begin[lane]), mine))
+            _add_half(selections[split.new_lane], split.record, INSERT, split.new_hash)
     return selections
+
+
+def _marked(heads: Heads, a: int, b: int, takes: Callable[[int, int], bool]) -> NDArray[np.uint8]:
+    """Which of the records concern all lanes, see Selector.select."""
+    marked = np.zeros(b - a, np.uint8)
+    kinds = heads.kind[a:b]
+    for index in np.flatnonzero((kinds == DDL) | (kinds == SCHEMA) | (kinds == STATEMENT)).tolist():
+        kind = int(kinds[index])
+        if takes(a + index, kind):
+            marked[index] = EVERYWHERE | (PART_OF_ALL if kind == STATEMENT else 0)
+    marked[(heads.table[a:b] == 0) & (kinds == FRAGMENT)] = EVERYWHERE | PART_OF_ALL  # of a statement too long for one record
+    return marked
+
+
+def _add_half(selection: Selection, record: int, kind: Kind, key_hash: int) -> None:
+    selection.halves.append(Half(int(np.searchsorted(selection.indices, record)), kind, key_hash))

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Callable
 
+from engine._selection import Selector
 from engine.config import Config, DestinationConfig
 from engine.counters import SinkCounter
 from engine.errors import StoreError
@@ -28,6 +29,8 @@ from engine.sink.route import Router, Selection, select
 from engine.table_filter import TableFilter
 
 log = logging.getLogger("engine.sink")
+
+SCHEMA = Kind.SCHEMA
 
 
 def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
@@ -82,6 +85,7 @@ class SinkStage:
         self._on_close = on_close
         self._rings: list[Ring] = []
         self._intakes: list[Intake] = []
+        self._selectors: list[Selector] = []  # of each intake
         self._lanes: list[Lane] = []
         self._router = Router(settings.partitions, settings.partition_by, list(store_rings), self._count_whole_table)
         table_filter = TableFilter(list(settings.include), list(settings.exclude))
@@ -97,6 +101,7 @@ class SinkStage:
             reader.open()
             numbers = [number for number, name in self._numbers_of.items() if name == source]
             self._intakes.append(Intake(source, ring, reader, numbers))
+            self._selectors.append(Selector(len(self._store_rings)))
         for partition, name in self._store_rings.items():
             ring = self._attach(name)
             ring.open_writer()
@@ -149,17 +154,17 @@ class SinkStage:
             lane.begin_round(now, self._numbers, [selections[i] for selections in planned])
 
     def _select(self, intake: Intake, number: int, a: int, b: int) -> list[Selection]:
-        heads = intake.heads
-        marks, kinds, _ = intake.marks(a, b)
-        wanted_schemas = {
-            index: self._tables.wants_schema(heads.record(index), int(heads.table[index]))
-            for index in marks[kinds == Kind.SCHEMA].tolist()
-        }
+        heads, lanes = intake.heads, self._lanes
+        wanted_schemas: dict[int, bool] = {}
+        if heads.described:
+            marks, kinds, _ = intake.marks(a, b)
+            for index in marks[kinds == SCHEMA].tolist():
+                wanted_schemas[index] = self._tables.wants_schema(heads.record(index), int(heads.table[index]))
         targets = self._tables.look_up(heads.table[a:b], heads.max_table)
-        lanes, splits, intake.rest_lane = self._router.route(heads, a, b, targets, intake.rest_lane)
+        targets, splits, intake.rest_lane = self._router.route(heads, a, b, targets, intake.rest_lane)
         return select(
-            heads, a, b, lanes, splits, [lane.tracks[number].open for lane in self._lanes],
-            lambda index, kind: wanted_schemas[index] if kind == Kind.SCHEMA else self._tables.wants_ddl(heads.record(index)),
+            self._selectors[number], heads, a, b, targets, splits, [lane.tracks[number].open for lane in lanes],
+            lambda index, kind: wanted_schemas[index] if kind == SCHEMA else self._tables.wants_ddl(heads.record(index)),
         )  # fmt: skip
 
     def _copy(self, now: Round) -> int:
