@@ -23,6 +23,11 @@ from engine.ring import READER_NOTE_BYTES, Reader
 
 REMEMBERED_ROLLBACKS = 100_000  # numbers of rolled back batches that a session tells from acked ones
 
+# Python 3.11 looks an enum's member up slowly
+_ROWS_SENT, _BATCHES_SENT = ConsumerCounter.ROWS_SENT, ConsumerCounter.BATCHES_SENT
+_ROWS_ACKED, _BATCHES_ACKED = ConsumerCounter.ROWS_ACKED, ConsumerCounter.BATCHES_ACKED
+_ACKED_TIME_US = ConsumerCounter.ACKED_TIME_US
+
 OpenTransactions = dict[int, str | None]  # source number → GTID of its open transaction, None where it has none
 
 
@@ -190,9 +195,9 @@ class Cursor:
             self._noted = acked.open_after
         self.reader.ack_to(acked.to)
         counters = self._counters
-        counters[ConsumerCounter.ROWS_ACKED] += acked.rows
-        counters[ConsumerCounter.BATCHES_ACKED] += acked.batches
-        counters[ConsumerCounter.ACKED_TIME_US] = max(acked.time_us, counters[ConsumerCounter.ACKED_TIME_US])
+        counters[_ROWS_ACKED] += acked.rows
+        counters[_BATCHES_ACKED] += acked.batches
+        counters[_ACKED_TIME_US] = max(acked.time_us, counters[_ACKED_TIME_US])
 
     def count_session(self) -> None:
         self._counters[ConsumerCounter.SESSIONS] += 1
@@ -234,8 +239,8 @@ class Cursor:
         self.reader.advance(scanner.end)
         self.outstanding[batch.number] = batch
         self._open = batch.open_after
-        self._counters[ConsumerCounter.ROWS_SENT] += batch.rows
-        self._counters[ConsumerCounter.BATCHES_SENT] += 1
+        self._counters[_ROWS_SENT] += batch.rows
+        self._counters[_BATCHES_SENT] += 1
         return batch
 
     def _pass_over(self, n_bytes: int) -> None:

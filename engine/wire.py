@@ -38,7 +38,7 @@ _CLIENT_LIMITS: Final = {
     "max_ext_len": 16,
 }
 _SERVER_LIMITS: Final = {"max_array_len": 1 << 20, "max_map_len": 1 << 17}
-_FIRST_BYTES: Final = 512  # enough for nearly every message; more is fed as needed
+_FIRST_BYTES: Final = 512  # enough for nearly every message; more is fed as needed; by default an Unpacker takes 1 MiB
 
 
 class FrameReader:
@@ -153,8 +153,9 @@ def split_message(payload: bytes | memoryview, limits: dict[str, int] | None = N
             remedy="see docs/protocol.md, Frames",
         )
     unpacker = msgpack.Unpacker(
-        max_buffer_size=0, strict_map_key=limits is not None, **(_SERVER_LIMITS if limits is None else limits)
-    )
+        max_buffer_size=0, read_size=_FIRST_BYTES, strict_map_key=limits is not None,
+        **(_SERVER_LIMITS if limits is None else limits),
+    )  # fmt: skip
     fed, step = 0, _FIRST_BYTES
     try:
         while True:
@@ -265,7 +266,10 @@ class Message:
         return pack_batch_prefix(self._map(), record_bytes)
 
     def _map(self) -> dict[str, Any]:
-        return {"type": self.type, **{entry.name: getattr(self, entry.name) for entry in fields(self)}}
+        message: dict[str, Any] = {"type": self.type}
+        for name in _NAMES[type(self)]:
+            message[name] = getattr(self, name)
+        return message
 
 
 # What a client sends.
@@ -486,6 +490,9 @@ _CLIENT: Final = {kind.type: (kind, _keys_of(kind)) for kind in (Hello, Get, Cre
 _SERVER: Final = {
     kind.type: (kind, _keys_of(kind))
     for kind in (Waiting, Welcome, Schemas, BatchHead, Empty, Acked, RolledBack, Sources, Heartbeat, StatusAnswer, Error)
+}
+_NAMES: Final[dict[type[Message], list[str]]] = {
+    kind: [key for key, _, _ in keys] for kind, keys in (*_CLIENT.values(), *_SERVER.values())
 }
 
 

@@ -146,26 +146,26 @@ cdef class Waker:
             self.watch.rings[i + 1] = ring.ring
             self.watch.sequences[i + 1] = sequences[i]
         self.watch.n = n + 1
-        self._ring_the_bell()
-        pthread_mutex_unlock(&self.watch.mutex)
+        self._unlock_and_ring_the_bell()
 
     def close(self):
         """Closing twice is harmless."""
         if self.running:
             self._stop()
 
-    cdef void _ring_the_bell(self) noexcept:
+    cdef void _unlock_and_ring_the_bell(self) noexcept:
+        """The thread isn't woken to wait for a mutex."""
         self.watch.armed += 1
         ring_claim(&self.watch.rings[0], 1)
         self.watch.sequences[0] = self.watch.rings[0].claim
+        pthread_mutex_unlock(&self.watch.mutex)
         ring_publish(&self.watch.rings[0])
 
     cdef _stop(self):
         self.running = False
         pthread_mutex_lock(&self.watch.mutex)
         self.watch.stopping = True
-        self._ring_the_bell()
-        pthread_mutex_unlock(&self.watch.mutex)
+        self._unlock_and_ring_the_bell()
         with nogil:
             pthread_join(self.thread, NULL)
         os.close(self.fd)

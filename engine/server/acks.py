@@ -1,4 +1,7 @@
-"""Acks become durable together: one write to meta for all that came in one turn of the loop, then the answers."""
+"""Acks become durable together: one write to meta for all that came in one turn of the loop, then the answers.
+
+Where they come one after the other, many a millisecond, a write begins PAUSE_S after the last one at the earliest.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Protocol, runtime_checkable
 from engine.meta import Meta, Place
 from engine.position import Identity
 from engine.store import Cursor
+
+PAUSE_S = 0.002
 
 
 @runtime_checkable
@@ -27,9 +32,10 @@ class AckKeeper:
         self._dirty: dict[Cursor, tuple[str, str, int]] = {}
         self._answers: list[Callable[[], None]] = []
         self._scheduled = False
+        self._next_at = 0.0  # loop time
 
     def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
-        """Save and settle what this cursor has acked, before the loop waits again."""
+        """Save and settle what this cursor has acked, within PAUSE_S."""
         self._dirty[cursor] = (destination, consumer, partition)
         self._soon()
 
@@ -69,13 +75,17 @@ class AckKeeper:
             )
             for cursor in dirty:
                 cursor.settle()
+            self._next_at = self._loop.time() + PAUSE_S
         for answer in answers:
             answer()
 
     def _soon(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            self._loop.call_soon(self._flush_scheduled)
+            if self._loop.time() >= self._next_at:
+                self._loop.call_soon(self._flush_scheduled)
+            else:
+                self._loop.call_at(self._next_at, self._flush_scheduled)
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False

@@ -132,6 +132,8 @@ class Session:
         self._credit = 0
         self._credit_limits = _Limits()
         self._timer: asyncio.TimerHandle | None = None
+        self._acked: list[bytes] = []  # frames that confirm acks, sent together
+        self._stalled = False  # as many batches as may be are outstanding: only acks let more go out
         if isinstance(sock, TlsSocket):
             sock.on_more = self._on_readable
         self._read(True)
@@ -210,9 +212,7 @@ class Session:
         elif isinstance(message, Ack):
             self._on_ack(message)
         elif isinstance(message, Credit):
-            self._credit += message.batches
-            self._credit_limits = _Limits(message.rows, message.bytes)
-            self.pump()
+            self._on_credit(message)
         elif isinstance(message, Get):
             self._on_get(message)
         elif isinstance(message, Rollback):
@@ -305,7 +305,27 @@ class Session:
 
     def _on_durable(self, batch: int, again: bool) -> None:
         if self.state == "open" and self._destination is not None and self._destination.may_serve():
-            self._send(Acked(batch, again))
+            if not self._acked:
+                self._hub.loop.call_soon(self._confirm)
+            self._acked.append(Acked(batch, again).pack())
+
+    def _confirm(self) -> None:
+        """Send what is durable, all in one go."""
+        if self._acked:
+            wait_for_us = self._stalled or bool(self._outbox)  # batches that pump has not sent
+            self._outbox.add(b"".join(self._acked))
+            self._acked.clear()
+            self._hub.work += 1
+            self._flush()
+            if wait_for_us:
+                self.pump()
+
+    def _on_credit(self, message: Credit) -> None:
+        limits = _Limits(message.rows, message.bytes)
+        waits = self._credit > 0 and limits == self._credit_limits  # what lets the next batch go out will call pump
+        self._credit += message.batches
+        self._credit_limits = limits
+        if not waits:
             self.pump()
 
     def _on_get(self, message: Get) -> None:
@@ -339,6 +359,7 @@ class Session:
 
     def _on_bye(self) -> None:
         self._hub.acks.flush()
+        self._confirm()
         while self._gets:
             self._gets.popleft()
             self._send(Empty())
@@ -367,14 +388,13 @@ class Session:
             self._blame_ourselves(error)
 
     def _may_send(self) -> bool:
-        return (
-            self.state == "open"
-            and self._destination is not None
-            and self._destination.may_serve()
-            and (self._credit > 0 or bool(self._gets))
-            and not self._outbox
-            and sum(len(lane.cursor.outstanding) for lane in self._lanes) < self._hub.settings.max_outstanding
-        )
+        if self.state != "open" or self._outbox or not (self._credit > 0 or self._gets):
+            return False
+        outstanding = 0
+        for lane in self._lanes:
+            outstanding += len(lane.cursor.outstanding)
+        self._stalled = outstanding >= self._hub.settings.max_outstanding
+        return not self._stalled and self._destination is not None and self._destination.may_serve()
 
     def _next_batch(self) -> tuple[Lane, StoreBatch] | None:
         assert self._destination is not None
@@ -519,6 +539,7 @@ class Session:
         if self._writing:
             self._hub.loop.remove_writer(self._sock)
         self._outbox.clear()
+        self._acked.clear()
         self._sock.close()
         self._hub.session_closed(self)
 
@@ -530,8 +551,9 @@ class Session:
         self.state = "leaving"
         self._hub.session_left(self)
         self._since = self._hub.loop.time()
-        for frame in last_frames:
+        for frame in (*self._acked, *last_frames):
             self._outbox.add(frame)
+        self._acked.clear()
         self._read(True)
         self._flush()
         if self.state == "leaving" and not self._writing:

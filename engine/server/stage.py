@@ -177,6 +177,7 @@ class ServerStage:
         self._serve_ready(self._stores)
         self.loop.call_soon(self.loop.stop)
         self._turn()
+        self.acks.flush()  # a turn leaves nothing for later
         return self.work
 
     def idle(self, timeout_ns: int) -> None:
@@ -269,6 +270,7 @@ class ServerStage:
 
     def _arm(self) -> None:
         self._arming = False
+        self._serve_ready(self._stores)
         for number, waker in enumerate(self._wakers):
             stores = [store for store in self._stores[number * MOST_RINGS : (number + 1) * MOST_RINGS] if store.waiting]
             wanted = (stores, [min(store.waiting.values()) for store in stores])
