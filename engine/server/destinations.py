@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from engine.config import DestinationConfig
@@ -10,10 +11,10 @@ from engine.errors import EngineError, Refused, RingError
 from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.lookback import back_to_whole_change, start_at
-from engine.meta import SourceHistory
+from engine.meta import Meta, SourceHistory
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
-from engine.wire import CONSUMER_BUSY, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
+from engine.wire import CONSUMER_BUSY, EXPIRED, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
 
 if TYPE_CHECKING:
     from engine.server.acks import AckKeeper
@@ -102,6 +103,24 @@ class Destination:
 
     def is_new(self, consumer: str) -> bool:
         return any(consumer not in store.ring.readers() for store in self.stores)
+
+    def comes_back(self, hello: Hello, meta: Meta) -> bool:
+        """The consumer had been dropped, since it was away for too long, and begins anew.
+
+        Raises:
+            SessionRefused: it doesn't say that it knows.
+        """
+        seen = meta.presence(self.name).get(hello.consumer) if self.is_new(hello.consumer) else None
+        if seen is None or not seen.expired_at:
+            return False
+        if hello.start is None:
+            since = datetime.fromtimestamp(seen.expired_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            raise SessionRefused(
+                EXPIRED, "this consumer was away for too long and was dropped: changes are lost to it",
+                destination=self.name, consumer=hello.consumer, dropped_at=since, away_s=round(seen.away_s),
+                remedy='build its copy anew, then say hello with start "oldest"; consumer_expiry says how long it may be away',
+            )  # fmt: skip
+        return True
 
     def add_consumer(self, consumer: str) -> None:
         """A consumer that isn't there yet starts at the oldest record held, in all partitions.

@@ -10,7 +10,6 @@ import logging
 import socket
 from collections import deque
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from itertools import islice
 from typing import Protocol
 
@@ -28,7 +27,6 @@ from engine.server.schemas import Catalogue
 from engine.server.tls import TlsSocket
 from engine.store import StoreBatch
 from engine.wire import (
-    EXPIRED,
     IDLE,
     INTERNAL,
     NOT_ACTIVE,
@@ -254,7 +252,7 @@ class Session:
     def proceed(self, destination: Destination, hello: Hello) -> None:
         """Open the session, at once or when its turn has come."""
         try:
-            comes_back = destination.is_new(hello.consumer) and self._comes_back(destination, hello)
+            comes_back = destination.comes_back(hello, self._hub.meta)
             lanes = destination.claim(self, hello, self._hub.acks, self._hub.meta.histories() if hello.start else {})
         except SessionRefused as error:
             self.fail(error.code, str(error), error.elsewhere)
@@ -267,24 +265,6 @@ class Session:
         partitions = [lane.store.partition for lane in self._lanes]
         about = (PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources)
         self._send(Welcome(*about, epoch=destination.epoch))
-
-    def _comes_back(self, destination: Destination, hello: Hello) -> bool:
-        """It had been dropped, since it was away for too long, and begins anew.
-
-        Raises:
-            SessionRefused: it doesn't say that it knows.
-        """
-        seen = self._hub.meta.presence(destination.name).get(hello.consumer)
-        if seen is None or not seen.expired_at:
-            return False
-        if hello.start is None:
-            since = datetime.fromtimestamp(seen.expired_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            raise SessionRefused(
-                EXPIRED, "this consumer was away for too long and was dropped: changes are lost to it",
-                destination=destination.name, consumer=hello.consumer, dropped_at=since, away_s=round(seen.away_s),
-                remedy='build its copy anew, then say hello with start "oldest"; consumer_expiry says how long it may be away',
-            )  # fmt: skip
-        return True
 
     def _on_ack(self, message: Ack) -> None:
         again = True
