@@ -58,6 +58,7 @@ cdef extern from "_transaction.h" nogil:
         uint64_t start
         uint32_t begin_event
         uint32_t begin_row
+        uint64_t time_us
         uint64_t origin_us
         int gtid_kind
         uint8_t *text

@@ -11,9 +11,10 @@ import pytest
 
 from engine.errors import BinlogError
 from engine.record import CHANGES
+from engine.source.event_headers import GTID_TAGGED
 from engine.source.files import decode_files
 from tests.source import made_binlog
-from tests.source.decoding import AFTER, KIND, START, Record, decode, decode_packets
+from tests.source.decoding import AFTER, KIND, START, TIME, Record, decode, decode_packets
 from tests.source.made_binlog import TIMESTAMP, MadeBinlog, packet, rotate_event, table_map, write_rows
 
 TABLE_MAP, WRITE_ROWS, HEARTBEAT_V2 = 19, 30, 41
@@ -53,6 +54,20 @@ def test_post_headers_longer_than_any_server_has_today_are_passed_by_their_lengt
     made.write_rows([(1, b"x")])
     made.xid()
     assert rows(decode(bytes(made.data))) == [[1, b"x"]]
+
+
+def test_a_tagged_gtid_without_a_commit_time_has_that_of_its_header() -> None:
+    made = MadeBinlog()
+    numbers = [1, 40, 0, *(1, *range(16)), *(2, 2 * 7), *(3, 1)]  # the last one: a tag of one letter follows
+    made.add(GTID_TAGGED, bytes(2 * number for number in numbers) + b"x")
+    made.query("BEGIN")
+    made.table_map()
+    made.write_rows([(1, b"x")])
+    made.xid()
+    records = decode(bytes(made.data))
+    assert rows(records) == [[1, b"x"]]
+    assert {record[TIME] for record in records} == {TIMESTAMP * 1_000_000}
+    assert records[0][AFTER][0] == "00010203-0405-0607-0809-0a0b0c0d0e0f:x:7"
 
 
 def test_extra_data_of_row_events_is_passed_by_its_length() -> None:

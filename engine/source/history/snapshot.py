@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from engine.config import SourceConfig
@@ -62,12 +63,12 @@ class ServerTables:
             except ConnectionLost:
                 self.close()  # it was idle for long
         self._connection.login()
+        self.case_sensitive = self._connection.query("SELECT @@lower_case_table_names")[0][0] == 0
         self._open = True
         return self._read(name)
 
     def _read(self, name: Name | None) -> Answer:
         connection = self._connection
-        self.case_sensitive = connection.query("SELECT @@lower_case_table_names")[0][0] == 0
         tables = read_tables(connection.query, name, mariadb=connection.known_facts.is_mariadb)
         charsets: dict[str, str | None] = {} if name else {row[0]: row[1] for row in connection.query(_SCHEMAS)}
         rows = connection.query_either("SHOW MASTER STATUS", "SHOW BINARY LOG STATUS")
@@ -81,19 +82,19 @@ class ServerTables:
 
 def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name, TableDefinition]:
     """One table, or all but the system's own. query: runs a statement with arguments, returns all rows."""
-    from engine.source.history.columns import Context, read_column
-    from engine.source.history.dialect import column as column_tree
-    from engine.source.history.elements import with_versioning
-
     where, arguments = (_ONE, name) if name else (_OWN, ())
     heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row for row in query(_TABLES.format(where), *arguments)}
+    if not heads:
+        return {}  # many that are asked for are of long ago: without sqlglot
+    from engine.source.history.elements import with_versioning
+
     columns: dict[Name, list[ColumnDefinition]] = {}
     promoted: dict[Name, set[str]] = {}
     for schema, table, column, type_, charset, nullable, extra, key, formula in query(_COLUMNS.format(where), *arguments):
         if (schema, table) not in heads or heads[schema, table][3] == "VIEW":
             continue
         extra = str(extra or "").upper()
-        definition = read_column(column_tree(f"c {type_}", mariadb=mariadb), Context(charset or "binary", mariadb)).column
+        definition = _column(type_, charset or "binary", mariadb)
         system = {"ROW START": "start", "ROW END": "end"}.get(str(formula), "")
         definition = replace(definition, name=column, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
         columns.setdefault((schema, table), []).append(definition)
@@ -111,6 +112,15 @@ def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name,
         made = TableDefinition(tuple(described), tuple(known), collation and charset_of_collation_name(collation))
         found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
     return found
+
+
+@lru_cache(maxsize=1024)
+def _column(type_: str, charset: str, mariadb: bool) -> ColumnDefinition:
+    """A column of this type: parsing takes longer than all the rest, and most columns have the type of another one."""
+    from engine.source.history.columns import Context, read_column
+    from engine.source.history.dialect import column as column_tree
+
+    return read_column(column_tree(f"c {type_}", mariadb=mariadb), Context(charset, mariadb)).column
 
 
 def _distance(columns: set[str], promoted: set[str]) -> int:
