@@ -1,4 +1,4 @@
-"""Event headers of a dump's stream, for those who look for a place and not for rows; plain Python, bodies are skipped.
+"""Events of a dump's stream in plain Python, for those who look for a place and not for rows: bodies are skipped, unless wanted.
 
 Layouts: MySQL's "Binlog Event Header" page; GTID events: MySQL's Gtid_log_event, MariaDB's "GTID_EVENT".
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple, Protocol
 
 from engine.beats import beat
@@ -23,6 +23,7 @@ _BUFFER_BYTES = 1 << 20
 _LARGEST_PACKET = 0xFFFFFF  # a packet of this length is continued by the next
 _BODY_BYTES = 600  # of an event, how much is looked at: a ROTATE's file name, a GTID's commit time
 _HEADER = struct.Struct("<IBIIIH")  # timestamp, type, server id, size, end position, flags
+EVERY_TYPE = range(256)
 _ARTIFICIAL = 0x20
 _COMMIT_TIME_TYPE, _COMMIT_TIME = 25, 42  # places in GTID's body
 
@@ -58,7 +59,7 @@ def read_headers(stream: Stream, timeout_s: float) -> Iterator[EventHeader]:
         ConnectionLost: nothing for `timeout_s`, or the connection broke.
     """
     file, offset = "", 4
-    for body in _packets(stream, timeout_s):
+    for body in read_packets(stream, timeout_s):
         timestamp, kind, _, size, log_pos, flags = _HEADER.unpack_from(body, 1)
         if kind in (HEARTBEAT, HEARTBEAT_V2):
             continue
@@ -99,16 +100,28 @@ def _end(expected: int, log_pos: int) -> int:
     return expected + ((log_pos - expected + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
 
 
-def _packets(stream: Stream, timeout_s: float) -> Iterator[memoryview]:
-    """The first bytes of each event packet, status byte included; continuations are skipped."""
-    buffer = bytearray(_BUFFER_BYTES)
-    window = memoryview(buffer)
+def read_packets(stream: Stream, timeout_s: float, whole: Container[int] = ()) -> Iterator[memoryview]:
+    """The event packets up to the 0xFE packet, status byte included; valid until the next one is asked for.
+
+    Events of the types in `whole` come whole, of the others the first bytes: a large one never lies in memory.
+
+    Raises:
+        SourceError: the server's error packet.
+        ConnectionLost: nothing for `timeout_s`, or the connection broke.
+    """
+    window = memoryview(bytearray(_BUFFER_BYTES))
     begin = end = skip = 0
     continued = False
+    kept: bytearray | None = None  # an event that comes whole, and is longer than what is looked at
     while True:
         if skip:
             step = min(skip, end - begin)
+            if kept is not None:
+                kept += window[begin : begin + step]
             begin, skip = begin + step, skip - step
+        if kept is not None and not skip and not continued:
+            yield memoryview(kept)
+            kept = None
         if not skip and end - begin >= 4:
             length = int.from_bytes(window[begin : begin + 3], "little")
             needed = min(length, _BODY_BYTES)
@@ -117,7 +130,10 @@ def _packets(stream: Stream, timeout_s: float) -> Iterator[memoryview]:
                 if not continued:
                     if _is_end(body):
                         return
-                    yield body
+                    if length > needed and body[5] in whole:
+                        kept = bytearray()
+                    else:
+                        yield body
                 continued = length == _LARGEST_PACKET
                 begin, skip = begin + 4, length
                 continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from engine.errors import BinlogError, ConfigError, PositionError, SourceError
 from engine.position import join_file_name, split_file_name
 from engine.ring import Ring
 from engine.source._binlog import NEED_INPUT, Decoder
+from engine.source.event_headers import EVERY_TYPE
 from engine.source.tables import MemoryKeys, SourceName, TableVersions
 from engine.source.xa import PreparedGroups
 
@@ -138,22 +139,23 @@ class FileFeed:
         """See xa.Rereading."""
         return [(file.base, file.number) for file in self._files]
 
-    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
+    def reread(self, base: str, number: int, offset: int, whole: Container[int] = EVERY_TYPE) -> Iterator[tuple[int, memoryview]]:
         """See xa.Rereading."""
         file = next((file for file in self._files if (file.base, file.number) == (base, number)), None)
         if file is None:
             raise PositionError("a binlog file isn't there", source=self._source, file=join_file_name(base, number))
         with open(file.path, "rb") as data:
             at = len(MAGIC)
+            length = os.fstat(data.fileno()).st_size
             while True:
                 beat()  # whole files may be read in one turn of the source
                 data.seek(at)
                 head = data.read(HEADER_BYTES)
                 size = int.from_bytes(head[9:13], "little")
-                event = head + data.read(max(size - len(head), 0))
-                if size < HEADER_BYTES or len(event) < size:
+                if size < HEADER_BYTES or at + size > length:
                     return
-                yield at, event
+                data.seek(at)
+                yield at, memoryview(data.read(size if head[4] in whole else HEADER_BYTES))
                 at = max(at + size, offset)
 
     def fill(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import NamedTuple
 
 from engine.config import SourceConfig
@@ -12,8 +12,7 @@ from engine.position import join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
-from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
-from engine.source.events import error_packet
+from engine.source.event_headers import EVERY_TYPE, FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE, read_packets
 from engine.source.files import MAGIC
 from engine.source.history_check import check_history, check_takeover, speaks_gtids
 from engine.source.ledger import Ledger
@@ -21,7 +20,6 @@ from engine.source.server_facts import ServerFacts
 from engine.source.server_identity import Turn, read_file_mark, server_name
 from engine.source.servers import Servers
 from engine.source.start_position import by_origin, executed_before, latest
-from engine.source.xa import whole_packets
 
 
 class Takeover(NamedTuple):
@@ -177,16 +175,12 @@ class LiveFeed:
         with self._connection.beside() as second:
             return [split_file_name(str(row[0])) for row in second.query("SHOW BINARY LOGS")]
 
-    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
+    def reread(self, base: str, number: int, offset: int, whole: Container[int] = EVERY_TYPE) -> Iterator[tuple[int, memoryview]]:
         """See xa.Rereading."""
         with self._connection.beside() as second:
             second.dump(DumpPosition(join_file_name(base, number), offset), to_end=True)
-            for packet in whole_packets(second, self._config.read_timeout_s):
-                if packet[0] != 0:
-                    if packet[0] == 0xFF:
-                        raise error_packet(packet[1:], source=self._source, file=join_file_name(base, number), offset=offset)
-                    return
-                kind, size = packet[5], len(packet) - 1
+            for packet in read_packets(second, self._config.read_timeout_s, whole):
+                kind, size = packet[5], int.from_bytes(packet[10:14], "little")
                 made_up = kind == ROTATE and not int.from_bytes(packet[1:5], "little")
                 if kind == FORMAT_DESCRIPTION:
                     yield len(MAGIC), packet[1:]

@@ -15,9 +15,9 @@ from engine.errors import ConnectionLost, PositionError
 from engine.meta import SourceHistory
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
-from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE
+from engine.source.event_headers import FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE, read_packets
 from engine.source.server_facts import ServerFacts
-from engine.source.xa import CHECKSUM_BYTES, HEADER_BYTES, whole_packets
+from engine.source.xa import CHECKSUM_BYTES, HEADER_BYTES
 
 PREVIOUS_GTIDS, GTID_LIST, START_ENCRYPTION = 35, 163, 164
 _VERSION = slice(2, 52)  # of FORMAT_DESCRIPTION's body
@@ -89,10 +89,8 @@ def read_file_mark(connection: Connection, file: str) -> str:
     checksum = 0
     with connection.beside() as second:
         second.dump(DumpPosition(file, 4), to_end=True)
-        for packet in whole_packets(second, second.config.read_timeout_s):
-            if packet[0] != 0 or len(packet) < 1 + HEADER_BYTES:
-                break
-            kind, event = packet[5], packet[1:]
+        for packet in read_packets(second, second.config.read_timeout_s, {PREVIOUS_GTIDS, GTID_LIST}):
+            kind, event = packet[5], bytes(packet[1:])
             if kind in (ROTATE, HEARTBEAT, HEARTBEAT_V2, START_ENCRYPTION):
                 continue
             if kind == FORMAT_DESCRIPTION:

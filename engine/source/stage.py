@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import closing
 from typing import Protocol
 
@@ -64,7 +64,7 @@ class Feed(Protocol):
 
     def files(self) -> list[tuple[str, int]]: ...
 
-    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]: ...
+    def reread(self, base: str, number: int, offset: int, whole: Container[int] = ...) -> Iterator[tuple[int, memoryview]]: ...
 
     def close(self) -> None: ...
 

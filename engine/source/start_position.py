@@ -21,14 +21,16 @@ from engine.source.event_headers import (
     TRANSACTION_STARTS,
     EventHeader,
     read_headers,
+    read_packets,
 )
 from engine.source.gtid import parse_tagged_gtid
 from engine.source.gtid_set import Gtids, MysqlGtids, parse_gtids
-from engine.source.xa import whole_packets
 
 if TYPE_CHECKING:
     from engine.source.connection import Connection
 
+PREVIOUS_GTIDS = 35
+_EXECUTED = {PREVIOUS_GTIDS, GTID, GTID_TAGGED}  # events that say what was executed
 FIRST_OFFSET = 4  # after the file's magic bytes
 
 # Events that stand between transactions: a dump may begin at any of them.
@@ -37,7 +39,7 @@ _BETWEEN = TRANSACTION_STARTS | {
     ROTATE,
     FORMAT_DESCRIPTION,
     26,  # INCIDENT
-    35,  # PREVIOUS_GTIDS
+    PREVIOUS_GTIDS,
     161,  # MariaDB BINLOG_CHECKPOINT
     163,  # MariaDB GTID_LIST
     164,  # MariaDB START_ENCRYPTION
@@ -93,14 +95,17 @@ def _mysql_executed(connection: Connection, position: DumpPosition) -> Gtids | N
     with connection.beside() as second:
         second.dump(DumpPosition(position.file, FIRST_OFFSET), to_end=True)
         at = 0
-        for packet in whole_packets(second, second.config.read_timeout_s):
-            if packet[0] != 0 or at >= position.offset:
+        for packet in read_packets(second, second.config.read_timeout_s, _EXECUTED):
+            if at >= position.offset:
                 break
-            kind, body = packet[5], packet[20:]
+            kind = packet[5]
             at = int.from_bytes(packet[14:18], "little") or at
-            if kind == 35:  # PREVIOUS_GTIDS
+            if kind not in _EXECUTED:
+                continue
+            body = bytes(packet[20:])
+            if kind == PREVIOUS_GTIDS:
                 executed = MysqlGtids.decode(body)
-            elif executed is not None and at <= position.offset and kind in (GTID, GTID_TAGGED):
+            elif executed is not None and at <= position.offset:
                 if kind == GTID:
                     uuid, tag, number = body[1:17], "", int.from_bytes(body[17:25], "little")
                 else:

@@ -13,11 +13,10 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import NamedTuple, Protocol
 
-from engine.beats import beat
-from engine.errors import ConnectionLost, PositionError, SourceError
+from engine.errors import PositionError, SourceError
 from engine.position import join_file_name
 from engine.source.event_headers import FORMAT_DESCRIPTION, ROTATE, TRANSACTION_STARTS
 from engine.source.events import ZstdError, open_payload
@@ -26,6 +25,7 @@ XA_PREPARE, TRANSACTION_PAYLOAD = 38, 40
 HEADER_BYTES = 19
 CHECKSUM_BYTES = 4
 PIECE_BYTES = 1 << 18
+_SEARCHED = {FORMAT_DESCRIPTION, XA_PREPARE, TRANSACTION_PAYLOAD}  # what a search for a group's end looks at
 # What a group's second reading leaves out: the rest has ordinals in the transaction that it is read for.
 _LEFT_OUT = {ROTATE, FORMAT_DESCRIPTION, 28, 29, 160, *TRANSACTION_STARTS}
 
@@ -54,8 +54,12 @@ class Rereading(Protocol):
     def files(self) -> list[tuple[str, int]]:
         """(base name, number) of those that are there, oldest first."""
 
-    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
-        """FORMAT_DESCRIPTION, then the events from `offset` on with their offsets, checksums included, up to the file's end."""
+    def reread(self, base: str, number: int, offset: int, whole: Container[int] = ...) -> Iterator[tuple[int, memoryview]]:
+        """FORMAT_DESCRIPTION, then the events from `offset` on with their offsets, checksums included, up to the file's end.
+
+        whole: of events of other types only the begin, the header in it; all come whole unless given. Each is valid until the
+        next one is asked for.
+        """
 
 
 class Ending(NamedTuple):
@@ -131,7 +135,7 @@ class PreparedGroups:
                 continue
             found = start = None
             checksum = 0
-            for offset, event in self._binlog.reread(base, number, 4):
+            for offset, event in self._binlog.reread(base, number, 4, _SEARCHED):
                 kind = event[4]
                 if kind == FORMAT_DESCRIPTION:
                     checksum = _checksum_bytes(event)
@@ -140,7 +144,7 @@ class PreparedGroups:
                     if (number, start) >= ends_at[1:]:
                         break
                 elif kind in (XA_PREPARE, TRANSACTION_PAYLOAD) and start is not None:
-                    body = event[HEADER_BYTES : len(event) - checksum]
+                    body = bytes(event[HEADER_BYTES : len(event) - checksum])
                     last = body if kind == XA_PREPARE else _prepare_inside(body, fail)
                     prepared = parse_prepare(last)
                     if prepared is not None and prepared[1] == xid:
@@ -150,13 +154,13 @@ class PreparedGroups:
         return None
 
 
-def _checksum_bytes(description: bytes) -> int:
+def _checksum_bytes(description: memoryview) -> int:
     return CHECKSUM_BYTES if description[-CHECKSUM_BYTES - 1] == 1 else 0
 
 
-def _unpacked(body: bytes, fail: Fail) -> Iterator[bytes]:
+def _unpacked(body: bytes, fail: Fail) -> Iterator[memoryview]:
     """The events of a TRANSACTION_PAYLOAD, which carry no checksums."""
-    payload, data = open_payload(body, fail), b""
+    payload, data = open_payload(body, fail), bytearray()
     try:
         while piece := payload.read(PIECE_BYTES):
             data += piece
@@ -165,9 +169,9 @@ def _unpacked(body: bytes, fail: Fail) -> Iterator[bytes]:
                 size = int.from_bytes(data[at + 9 : at + 13], "little")
                 if size < HEADER_BYTES or len(data) - at < size:
                     break
-                yield data[at : at + size]
+                yield memoryview(bytes(data[at : at + size]))
                 at += size
-            data = data[at:]
+            del data[:at]
     except ZstdError as error:
         raise fail(f"the compressed transaction can't be unpacked: {error}") from None
     if data:
@@ -176,43 +180,53 @@ def _unpacked(body: bytes, fail: Fail) -> Iterator[bytes]:
 
 def _prepare_inside(body: bytes, fail: Fail) -> bytes:
     """The body of the XA_PREPARE in a TRANSACTION_PAYLOAD; b"" without."""
-    return next((event[HEADER_BYTES:] for event in _unpacked(body, fail) if event[4] == XA_PREPARE), b"")
+    return next((bytes(event[HEADER_BYTES:]) for event in _unpacked(body, fail) if event[4] == XA_PREPARE), b"")
 
 
 class Group:
     """A prepared group's events without their checksums, as a stream of bytes."""
 
-    def __init__(self, events: Iterator[tuple[int, bytes]], place: Place, fail: Fail) -> None:
+    def __init__(self, events: Iterator[tuple[int, memoryview]], place: Place, fail: Fail) -> None:
         self._events = events
         self._place = place
         self._fail = fail
         self._checksum = 0
-        self._inner: Iterator[bytes] = iter(())
+        self._inner: Iterator[memoryview] = iter(())
+        self._rest = memoryview(b"")  # of the event that is handed out
         self._done = False
 
     def read(self, n: int) -> bytes:
-        """About n bytes, of whole events; b"" after the last one.
+        """About n bytes, large events in pieces; b"" after the last one.
 
         Raises:
             BinlogError: the group is damaged. PositionError, ConnectionLost: it can't be read.
         """
         out = bytearray()
-        while not self._done and len(out) < n:
+        while len(out) < n:
+            if self._rest:
+                piece = self._rest[: n - len(out)]
+                out += piece
+                self._rest = self._rest[len(piece) :]
+                continue
+            if self._done:
+                break
             kind, event = self._next()
             if kind == XA_PREPARE:
                 self._done = True
             elif kind == TRANSACTION_PAYLOAD:
-                self._inner = _unpacked(event[HEADER_BYTES:], self._fail)
+                self._inner = _unpacked(bytes(event[HEADER_BYTES:]), self._fail)
             elif kind not in _LEFT_OUT:
-                out += event[:9] + len(event).to_bytes(4, "little") + event[13:]
+                out += event[:9]
+                out += len(event).to_bytes(4, "little")
+                self._rest = event[13:]
         return bytes(out)
 
-    def _next(self) -> tuple[int, bytes]:
+    def _next(self) -> tuple[int, memoryview]:
         """Type and bytes of the next event, those in a TRANSACTION_PAYLOAD behind it, without checksum."""
-        event = next(self._inner, b"")
+        event = next(self._inner, memoryview(b""))
         if event:
             return event[4], event
-        offset, event = next(self._events, (0, b""))
+        offset, event = next(self._events, (0, event))
         if not event:
             raise self._failed("a prepared XA transaction has no end in its file", 0)
         if event[4] == FORMAT_DESCRIPTION:
@@ -226,36 +240,3 @@ class Group:
     def _failed(self, what: str, offset: int) -> SourceError:
         file = join_file_name(self._place.base, self._place.file)
         return self._fail(what, prepared_file=file, prepared_at=self._place.offset, event_at=offset)
-
-
-class Stream(Protocol):
-    """What a Connection is after dump."""
-
-    def recv_into(self, buffer: memoryview) -> int: ...
-
-    def wait_readable(self, timeout_s: float) -> bool: ...
-
-
-def whole_packets(stream: Stream, timeout_s: float) -> Iterator[bytes]:
-    """The payloads of a dump's packets, continued ones put together.
-
-    Raises:
-        ConnectionLost: nothing for `timeout_s`, or the connection broke.
-    """
-    room = memoryview(bytearray(1 << 18))
-    data = bytearray()
-    payload = bytearray()
-    while True:
-        beat()  # whole files may be read in one turn of the source
-        at = 0
-        while len(data) - at >= 4 and len(data) - at >= 4 + (size := int.from_bytes(data[at : at + 3], "little")):
-            payload += data[at + 4 : at + 4 + size]
-            at += 4 + size
-            if size < 0xFFFFFF:
-                yield bytes(payload)
-                payload.clear()
-        del data[:at]
-        while not (got := stream.recv_into(room)):
-            if not stream.wait_readable(timeout_s):
-                raise ConnectionLost("the connection was lost: the server sends nothing", seconds=timeout_s)
-        data += room[:got]

@@ -15,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 
 import msgpack
@@ -23,6 +23,7 @@ import msgpack
 from engine.errors import SourceError
 from engine.ring import Reader, Ring
 from engine.source._binlog import NEED_INPUT, RING_FULL, Decoder
+from engine.source.event_headers import EVERY_TYPE
 from engine.source.events import type_name
 from engine.source.tables import MemoryKeys, TableVersions
 from engine.source.xa import PreparedGroups
@@ -46,14 +47,14 @@ class _CaseBinlog:
     def files(self) -> list[tuple[str, int]]:
         return [("binlog", 1)]
 
-    def reread(self, base: str, number: int, offset: int) -> Iterator[tuple[int, bytes]]:
-        data, at = b"" if self.case.packets else self.case.data, 0
+    def reread(self, base: str, number: int, offset: int, whole: Container[int] = EVERY_TYPE) -> Iterator[tuple[int, memoryview]]:
+        data, at = memoryview(b"" if self.case.packets else self.case.data), 0
         while len(data) - at >= HEADER_BYTES:
             size = int.from_bytes(data[at + 9 : at + 13], "little")
             if not HEADER_BYTES <= size <= len(data) - at:
                 return
             if at + 4 >= offset or data[at + 4] == FORMAT_DESCRIPTION:
-                yield at + 4, data[at : at + size]
+                yield at + 4, data[at : at + (size if data[at + 4] in whole else HEADER_BYTES)]
             at += size
 
 

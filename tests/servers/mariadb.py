@@ -31,6 +31,7 @@ class MariaDB(Database):
             install.mariadb_tool("mariadb-install-db"),
             "--no-defaults",  # must come first: the system's my.cnf is not ours to read
             f"--datadir={data_dir}",
+            f"--tmpdir={accounts.parent}",  # see command
             *user_option(),
             "--auth-root-authentication-method=normal",  # otherwise root gets in by its system account only
             "--skip-test-db",

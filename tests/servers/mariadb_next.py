@@ -29,7 +29,7 @@ class MariaDBNext(MariaDB):
         sql = "CREATE DATABASE IF NOT EXISTS mysql;\nUSE mysql;\nSET @auth_root_socket = NULL;\n"
         sql += "".join((share / name).read_text() for name in SYSTEM_TABLES) + accounts.read_text()
         data_dir.mkdir(parents=True)
-        argv = [*_mariadbd(data_dir), "--bootstrap", "--skip-log-bin", "--innodb-log-file-size=8M"]
+        argv = [*_mariadbd(data_dir), f"--tmpdir={accounts.parent}", "--bootstrap", "--skip-log-bin", "--innodb-log-file-size=8M"]
         done = subprocess.run(argv, input=sql.encode(), capture_output=True)
         if done.returncode:
             raise RuntimeError(f"{argv[0]} --bootstrap failed: {(done.stderr + done.stdout).decode(errors='replace')[-3000:]}")
