@@ -156,8 +156,7 @@ static inline int decoder_grow_row(decoder_t *d) {
     return 0;
 }
 
-/* The rest of the ROWS event's rows. */
-static inline int decoder_write_rows(decoder_t *d) {
+static inline int decoder_write_rows_inside(decoder_t *d) {
     rows_t *rows = &d->rows;
     output_t *out = &d->out;
     const uint8_t *event = decoder_event(d);
@@ -211,6 +210,16 @@ static inline int decoder_write_rows(decoder_t *d) {
     }
     rows->active = 0;
     return DECODER_OK;
+}
+
+/* The rest of the ROWS event's rows. What large values have been copied out of isn't read again. */
+static inline int decoder_write_rows(decoder_t *d) {
+    const rows_t *rows = &d->rows;
+    const int spending = rows->end - rows->at >= SPENT_LEAST_BYTES && !rows->table->twice && !rows->partial;
+    if (__builtin_expect(spending, 0)) d->row_spend(decoder_event(d) + rows->at, decoder_event(d) + rows->end);
+    int code = decoder_write_rows_inside(d);
+    if (__builtin_expect(spending, 0)) d->row_spend(NULL, NULL);
+    return code;
 }
 
 /* u48 table | u16 flags | v2: u16 bytes of extra data, these two included | lenenc columns | bitmap of the columns in the

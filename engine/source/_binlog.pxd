@@ -171,6 +171,7 @@ cdef extern from "_apply.h" nogil:
                                     row_key_t *, const row_key_t *, int *) noexcept
     ctypedef int64_t (*row_image_partial_t)(const void *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
                                             uint8_t **, row_key_t *, const row_key_t *, const uint8_t *, int *) noexcept
+    ctypedef void (*row_spend_t)(const uint8_t *, const uint8_t *) noexcept
     ctypedef int (*inflate_t)(const uint8_t *, size_t, uint8_t *, size_t, int) noexcept
     ctypedef uint64_t (*row_bound_t)(const void *, uint64_t) noexcept
     ctypedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t) noexcept
@@ -181,6 +182,7 @@ cdef extern from "_apply.h" nogil:
         uint32_t key
         uint32_t columns
         uint32_t end_slot
+        int twice
         const uint8_t *schema
         size_t schema_bytes
         const uint8_t *map
@@ -205,6 +207,7 @@ cdef extern from "_apply.h" nogil:
         row_image_t row_image
         row_bound_t row_bound
         row_image_partial_t row_image_partial
+        row_spend_t row_spend
         inflate_t inflate
         uint8_t *unpacked
         size_t unpacked_bytes

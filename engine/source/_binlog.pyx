@@ -19,7 +19,7 @@ from libc.string cimport memcpy, memset
 
 from engine._ring cimport Ring
 from engine.source._inflate cimport inflate
-from engine.source._rows cimport row_bound, row_error_text, row_image, row_image_partial
+from engine.source._rows cimport row_bound, row_error_text, row_image, row_image_partial, row_spend
 
 import os
 
@@ -53,6 +53,7 @@ cdef class KnownTable:
             self.table.plan = self.plan.plan
             self.table.columns = self.plan.columns
             self.table.end_slot = self.plan.end_slot
+            self.table.twice = self.plan.compressed or self.plan.end_slot != 0
             self.table.key = version.key
             self.table.schema = <const uint8_t *>self.packed
             self.table.schema_bytes = len(self.packed)
@@ -82,6 +83,7 @@ cdef class Decoder:
         self.d.row_image = <row_image_t>row_image
         self.d.row_bound = <row_bound_t>row_bound
         self.d.row_image_partial = <row_image_partial_t>row_image_partial
+        self.d.row_spend = <row_spend_t>row_spend
         self.d.inflate = inflate
         if crc.WIDE:
             self.d.crc_wide = <crc32_wide_t><uintptr_t>crc.ADDRESS

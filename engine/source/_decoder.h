@@ -18,6 +18,7 @@
 #include "_guard.h"
 #include "_output.h"
 #include "_row_key.h"
+#include "_spent.h"
 #include "_transaction.h"
 
 enum { /* what decoder_run answers */
@@ -44,6 +45,7 @@ typedef uint64_t (*row_bound_t)(const void *plan, uint64_t source_bytes);
 typedef int64_t (*row_image_partial_t)(const void *plan, const uint8_t *present, const uint8_t *src, const uint8_t *src_end,
                                        uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before,
                                        const uint8_t *first, int *bad_column);
+typedef void (*row_spend_t)(const uint8_t *from, const uint8_t *to);
 /* As engine/source/_inflate.pxd describes it. */
 typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
 typedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t);
@@ -54,6 +56,7 @@ typedef struct { /* one version of one table */
     uint32_t key;        /* table key */
     uint32_t columns;
     uint32_t end_slot;   /* where row_key_t has the end of a versioned row's life; 0: the table isn't versioned */
+    int twice;           /* a row of it may be decoded twice: a versioned one, or one whose compressed columns need more room */
     int schema_written;  /* its schema record is in the ring */
     uint32_t map_event;  /* ordinal of its last TABLE_MAP, for the schema record */
     const uint8_t *schema; /* packed, the body of the schema record */
@@ -95,6 +98,7 @@ typedef struct {
     row_image_t row_image;
     row_bound_t row_bound;
     row_image_partial_t row_image_partial;
+    row_spend_t row_spend;
     inflate_t inflate;
     uint8_t *unpacked;     /* the event now read, where it came compressed */
     size_t unpacked_bytes; /* of that memory */

@@ -51,4 +51,7 @@ cdef int64_t row_image_partial(const row_plan_t *plan, const uint8_t *present, c
                                uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, const uint8_t *first,
                                int *bad_column) noexcept nogil
 
+# From here on this thread's large values in [from, to) are given back to the system as they are copied (_spent.h); NULL: none.
+cdef void row_spend(const uint8_t *start, const uint8_t *end) noexcept nogil
+
 cdef str row_error_text(int64_t code)

@@ -66,6 +66,7 @@ cdef extern from "_partial.h" nogil:
 
     int all_set(const uint8_t *p, uint32_t n) noexcept
     void bind_steps(column_plan_t *column, uint32_t columns) noexcept
+    void spend(const uint8_t *, const uint8_t *)
     int64_t row_image_inline "row_image"(const row_plan_t *, const uint8_t *, const uint8_t *, const uint8_t *, uint8_t *,
                                          uint8_t **, row_key_t *, const row_key_t *, int *) noexcept
     int64_t row_image_partial_inline "row_image_partial"(
@@ -184,6 +185,10 @@ cdef int64_t row_image_partial(const row_plan_t *plan, const uint8_t *present, c
                                uint8_t *dst, uint8_t **dst_end, row_key_t *key, const row_key_t *before, const uint8_t *first,
                                int *bad_column) noexcept nogil:
     return row_image_partial_inline(plan, present, src, src_end, dst, dst_end, key, before, first, bad_column)
+
+
+cdef void row_spend(const uint8_t *start, const uint8_t *end) noexcept nogil:
+    spend(start, end)
 
 
 cdef const uint8_t *keep(RowPlan rows, bytes data) except NULL:

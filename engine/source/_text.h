@@ -9,6 +9,7 @@
 #ifndef BINLOG_ENGINE_TEXT_H
 #define BINLOG_ENGINE_TEXT_H
 
+#include "_spent.h"
 #include "_values.h"
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -49,7 +50,8 @@ HOT uint32_t copy_ascii(uint8_t *o, const uint8_t *at, uint64_t n, const uint8_t
 
 static inline void copy_bytes(uint8_t *o, const uint8_t *at, uint64_t n, const uint8_t *end) {
     if (n <= TEXT_COPY && (end - at) >= TEXT_COPY) memcpy(o, at, TEXT_COPY);
-    else memcpy(o, at, n);
+    else if (n < SPENT_LEAST_BYTES) memcpy(o, at, n);
+    else copy_spending(o, at, n);
 }
 
 /* ---- character sets: text_convert_t functions ---- */
@@ -257,6 +259,13 @@ HOT const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, c
     return at + n;
 }
 
+/* Long UTF-8 is looked at as a whole before any of it is given back. */
+static __attribute__((noinline)) uint8_t *put_long_utf8(const uint8_t *at, uint64_t n, uint8_t *o) {
+    o = utf8_valid(at, n) ? put_str_head(o, n) : put_bin_head(o, n);
+    copy_spending(o, at, n);
+    return o + n;
+}
+
 HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
@@ -267,6 +276,9 @@ HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const u
         text[0] = (uint8_t)(wide ? 0xd9 : 0xa0 | n);
         text[1] = (uint8_t)n;
         text += 1 + wide;
+    } else if (UNLIKELY(n >= SPENT_LEAST_BYTES && c->convert == convert_utf8)) {
+        *out = put_long_utf8(at, n, text);
+        return at + n;
     } else {
         text = put_str_head(text, n);
     }
