@@ -3,10 +3,28 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
+from typing import Any
 
 import engine
 from engine.client.change import Change
+from engine.client.items import Item
 from tests.running_engine import RunningEngine, command
+
+MOST_S = 60.0
+
+
+def received(stream: Any, enough: Callable[[list[tuple[int, Item]]], bool]) -> list[tuple[int, Item]]:
+    """What comes and its partition, acked, until it is enough."""
+    found: list[tuple[int, Item]] = []
+    deadline = time.monotonic() + MOST_S
+    while not enough(found):
+        assert time.monotonic() < deadline, f"only {found} came within {MOST_S} s"
+        if (batch := stream.get(wait_ms=1000)) is not None:
+            found += [(batch.partition, event) for event in batch]
+            batch.ack()
+    return found
 
 
 def test_a_statement_arrives_in_its_place_in_every_partition_and_is_counted(tmp_path, server, unique_schema):
@@ -21,20 +39,17 @@ def test_a_statement_arrives_in_its_place_in_every_partition_and_is_counted(tmp_
     )
     destinations = {"one": {}, "two": {"partitions": 2, "consumers": ["default", "other"]}}
     with RunningEngine(tmp_path, {"db": {"url": server.url(), "start": start}}, destinations) as running:
-        done = command("tail", "one", "--server", running.listen, "--json", "--idle-exit", "2")
+        done = command("tail", "one", "--server", running.listen, "--json", "--max", "2")
         assert done.returncode == 0, done.stderr
         seen = [json.loads(line) for line in done.stdout.splitlines()]
         seen = [event for event in seen if event["op"] != "ddl"]
         assert [event["op"] for event in seen] == ["insert", "statement", "insert"]
         assert seen[1]["sql"] == f"INSERT INTO {unique_schema}.t VALUES (2, 'statement')"
         with running.connect("two", ddl=True) as stream:
-            by_partition: dict[int, list[str]] = {0: [], 1: []}
-            while (batch := stream.get(wait_ms=1000)) is not None:
-                by_partition[batch.partition] += [event.op for event in batch if event.op != "ddl"]
-                batch.ack()
-        assert [ops.count("statement") for ops in by_partition.values()] == [1, 1]
-        assert sum(ops.count("insert") for ops in by_partition.values()) == 2
-        assert running.observe()["sources"]["db"]["statements"] == 1
+            found = received(stream, lambda found: sum(event.op != "ddl" for _, event in found) >= 4)
+        assert sorted(partition for partition, event in found if event.op == "statement") == [0, 1]
+        assert sum(event.op == "insert" for _, event in found) == 2
+        running.wait_until(lambda: running.observe()["sources"]["db"]["statements"] == 1)
         assert "binlog_format" in running.log
 
 
@@ -51,10 +66,7 @@ def test_a_consumer_of_rows_only_is_not_given_statements_but_its_log_warns_of_th
         RunningEngine(tmp_path, {"db": {"url": server.url(), "start": start}}, {"all": {}}) as running,
         engine.connect(running.listen, destination="all") as stream,
     ):
-        changes = []
-        while (batch := stream.get(wait_ms=1000)) is not None:
-            changes += list(batch)
-            batch.ack()
+        changes = [change for _, change in received(stream, bool)]
         assert all(isinstance(change, Change) for change in changes)
         assert [change.key for change in changes] == [(2,)]
         assert "VALUES (1)" in caplog.text
