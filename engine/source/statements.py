@@ -16,9 +16,10 @@ from enum import Enum
 from typing import Any, NamedTuple
 
 import msgpack
-from pymysql.charset import charset_by_id
 
+from engine.errors import BinlogError
 from engine.record import Kind as Record
+from engine.source.charsets import charset_of_collation, decode_text
 
 log = logging.getLogger("engine.source")
 
@@ -29,6 +30,8 @@ WARN_EVERY_S = 60.0
 
 # Bytes that a status variable takes behind its code; None: told by a length byte in front (twice for INVOKERS, 11).
 _STATUS_BYTES = {0: 4, 1: 8, 3: 4, 4: 6, 5: None, 6: None, 7: 2, 8: 2, 9: 8, 10: 4, 13: 3}
+
+_UTF8 = {"utf8mb4", "utf8mb3", "binary"}
 
 
 class Statement(NamedTuple):
@@ -82,27 +85,28 @@ def _status(status: bytes) -> tuple[int, int, int]:
 
 
 def _decode(text: bytes, collation: int) -> str:
-    encoding = "utf-8"
-    if collation:
-        try:
-            encoding = charset_by_id(collation).encoding
-        except KeyError:  # newer collations are all of utf8mb4
-            encoding = "utf-8"
+    """As the server reads it; 0 and the collations that we don't know are of utf8mb4."""
     try:
-        return text.decode(encoding)
-    except (UnicodeDecodeError, LookupError):
-        return text.decode("utf-8", "replace")
+        charset = charset_of_collation(collation) if collation else "utf8mb4"
+    except BinlogError:
+        charset = "utf8mb4"
+    return text.decode("utf-8", "replace") if charset in _UTF8 else decode_text(charset, text)
 
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|--(?=\s|$)[^\n]*|\#[^\n]*|/\*(?!!|M!).*?(?:\*/|$))
-      | (?P<open>/\*M?!\d*) | (?P<close>\*/)
-      | `(?P<quoted>(?:[^`]|``)*)`
-      | (?P<string>'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*")
-      | (?P<word>[^\s`'"();,.*/=<>+\-!|&^%~@:{}\[\]?\#]+)
-      | (?P<other>.)""",
-    re.VERBOSE | re.DOTALL,
-)
+def _token_pattern(strings: str) -> re.Pattern[str]:
+    return re.compile(
+        r"""(?P<space>\s+|--(?=\s|$)[^\n]*|\#[^\n]*|/\*(?!!|M!).*?(?:\*/|$))
+          | (?P<open>/\*M?!\d*) | (?P<close>\*/)
+          | `(?P<quoted>(?:[^`]|``)*)`
+          | (?P<string>STRINGS)
+          | (?P<word>[^\s`'"();,.*/=<>+\-!|&^%~@:{}\[\]?\#]+)
+          | (?P<other>.)""".replace("STRINGS", strings),
+        re.VERBOSE | re.DOTALL,
+    )
+
+
+_TOKEN = _token_pattern(r"""'(?:[^'\\]|\\.|'')*' | "(?:[^"\\]|\\.|"")*" """)
+_PLAIN_TOKEN = _token_pattern(r"""'(?:[^']|'')*' | "(?:[^"]|"")*" """)  # NO_BACKSLASH_ESCAPES
 
 
 class _Token(NamedTuple):
@@ -113,7 +117,8 @@ class _Token(NamedTuple):
 
 def _tokens(statement: Statement) -> Iterator[_Token]:
     """Words and marks; comments left out, what stands in versioned comments (/*! */) kept."""
-    for match in _TOKEN.finditer(statement.text):
+    pattern = _PLAIN_TOKEN if statement.sql_mode & NO_BACKSLASH_ESCAPES else _TOKEN
+    for match in pattern.finditer(statement.text):
         kind = match.lastgroup
         if kind == "quoted":
             yield _Token(match["quoted"].replace("``", "`"), True, "")

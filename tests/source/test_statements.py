@@ -9,6 +9,7 @@ import pytest
 
 from engine.errors import BinlogError
 from engine.record import Kind as Record
+from engine.source.charsets import decode_text
 from engine.source.gtid import parse_tagged_gtid
 from engine.source.statements import ANSI_QUOTES, Kind, Statement, StatementLog, classify, parse_query, record_of_statement
 
@@ -106,9 +107,29 @@ def test_the_status_variables_tell_sql_mode_and_character_set() -> None:
     assert parsed == Statement("shop", 'DROP TABLE "größe"', ANSI_QUOTES, 33)
 
 
+@pytest.mark.parametrize(
+    ("collation", "name"),
+    [(3, b"gr\xf6\xdfe"), (6, b"gr\xce\xdee"), (8, b"gr\xf6\xdfe"), (28, b"\x81\x5c\x81\x60"), (32, b"\xb2"),
+     (13, b"\x95\x5c"), (33, "größe".encode()), (8, b"\x81\x8d"), (2047, "größe".encode())],
+)  # fmt: skip
+def test_a_name_in_any_client_s_character_set_is_what_the_server_makes_of_it(collation: int, name: bytes) -> None:
+    """Also in sets that Python doesn't know: dec8, hp8, armscii8; latin1's holes; and 2047, which nobody knows."""
+    status = b"\x04" + struct.pack("<HHH", collation, collation, 33)
+    expected = {3: "größe", 6: "größe", 8: decode_text("latin1", name), 13: "表", 28: "乗乣", 32: "Ա"}.get(collation, "größe")
+    parsed = parse_query(query(b"DROP TABLE `" + name + b"`, t", status), 13)
+    assert classify(parsed) == (Kind.DDL, [("shop", expected), ("shop", "t")])
+
+
 @pytest.mark.parametrize("status", [b"\xff\xff", b"\x82\x01", b"\x06", b"\x06\xff", b"\x04", b"\x01\x00"])
 def test_unknown_or_cut_status_variables_are_left_aside(status: bytes) -> None:
     assert parse_query(query(b"DROP TABLE t", status), 13).text == "DROP TABLE t"
+
+
+@pytest.mark.parametrize("later", [b"\x82" + bytes(8), b"\x83\x00\x02", b"\xfe"])
+def test_status_variables_of_newer_servers_take_nothing_from_those_before_them(later: bytes) -> None:
+    """130 and 131 are MariaDB 11.7's."""
+    known = b"\x01" + ANSI_QUOTES.to_bytes(8, "little") + b"\x04" + struct.pack("<HHH", 8, 8, 33)
+    assert parse_query(query(b"DROP TABLE \xf6", known + later), 13) == Statement("shop", "DROP TABLE ö", ANSI_QUOTES, 33)
 
 
 def test_bytes_that_fit_no_character_set_do_not_stop_the_stream() -> None:
