@@ -73,9 +73,12 @@ class TableTargets:
         return self.learn(key, TableSchema.from_map(msgpack.unpackb(record)[12]))
 
     def wants_ddl(self, record: bytes) -> bool:
-        """Whether a ddl record concerns the destination: it names a wanted table, or no table at all."""
-        tables = msgpack.unpackb(record)[12][3]
-        return not tables or any(self._filter.wants(f"{schema}.{table}") for schema, table in tables)
+        """Whether a ddl record concerns the destination: it names a wanted table, or no table at all.
+
+        It stands there as the statement has it; servers with lower_case_table_names write it to TABLE_MAPs in lower case.
+        """
+        names = [f"{schema}.{table}" for schema, table in msgpack.unpackb(record)[12][3]]
+        return not names or any(self._filter.wants(name) or self._filter.wants(name.lower()) for name in names)
 
     def _grow(self, key: int) -> None:
         if key >= len(self._targets):

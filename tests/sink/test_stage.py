@@ -54,6 +54,14 @@ def test_ddl_goes_to_every_partition_if_it_names_a_wanted_table_or_none(make_rig
         assert [len(record.after[3]) for record in rig.got(partition)] == [2, 0]
 
 
+def test_ddl_that_writes_a_wanted_name_in_capitals_is_delivered_too(make_rig):
+    """On a server with lower_case_table_names 1 or 2 it is the same table, and its rows say `shop.orders`."""
+    rig, origin = make_rig(include=[r"shop\.orders"]), Origin()
+    rig.put(origin.ddl("SHOP.Orders"), origin.ddl("SHOP.Order_Lines"))
+    rig.run(rig.sink())
+    assert [record.after[3] for record in rig.got()] == [[["SHOP", "Orders"]]]
+
+
 def test_a_begin_waits_over_views_for_the_first_change_of_its_partition(make_rig):
     rig, origin = make_rig(partitions=2), Origin()
     sink = rig.sink()

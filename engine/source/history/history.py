@@ -134,7 +134,9 @@ class SchemaHistory:
         except SourceError as error:
             log.warning("the tables can't be read from the server now: %s", error)
             return
-        self._take(answer, moment, lambda name: self._wants(".".join(name)))
+        # a server that keeps names as they were written may have them in lower case in its TABLE_MAPs (lower_case_table_names=2)
+        lower = self._server.case_sensitive is False
+        self._take(answer, moment, lambda name: self._wants(".".join(name)) or (lower and self._wants(".".join(name).lower())))
 
     def ask(self, name: Name, moment: Moment) -> TableDefinition | None:
         """The table as the server has it now, not yet believed; None: it has none, or shows none to this account.
