@@ -102,7 +102,7 @@ _DUMP_FAULTS: list[tuple[str, type[SourceError], str, str]] = [
         "no event begins at this offset, or one is larger than the server lets through: check the start position, "
         "SET GLOBAL max_allowed_packet=1073741824 on the server",
     ),
-    ("failed to replace GTID event", SourceError, "", "MariaDB must not hide GTID events from us; please report this"),
+    ("Failed to replace GTID event", SourceError, "", "MariaDB must not hide GTID events from us; please report this"),
     (
         "replication events with the checksum",
         ServerSetupError,
