@@ -136,8 +136,8 @@ def view(Ring ring not None, uint64_t start, uint64_t end):
 
 
 def sync_failed(Ring ring not None, failed=None):
-    """Whether the file system has failed to write this ring's data back, and nobody has written them anew; sets it."""
+    """Not 0: the file system has failed to write this ring's data back, and nobody has written them anew; sets it."""
     ring.check_open()
     if failed is not None:
         ring.ring.header.sync_failed = failed
-    return ring.ring.header.sync_failed != 0
+    return ring.ring.header.sync_failed

@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 
 import engine
 from engine.config import Config
-from engine.errors import EngineError
+from engine.errors import EngineError, StoreError
+from engine.file_store import has_lost_data
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.ring import Ring
@@ -139,6 +140,7 @@ def attach_recorded(record: RingRecord, name: str) -> Ring:
             raise Obstacle(f"{name} is another ring of the same name")
         _check_deserted(ring)
         _check_sequences(ring)
+        _check_data(ring)
     except BaseException:
         ring.close()
         raise
@@ -162,6 +164,14 @@ def _at_work(ring: Ring) -> int | None:
         if reader.owner_alive():
             return reader.owner_pid
     return None
+
+
+def _check_data(ring: Ring) -> None:
+    try:
+        if ring.data_path and has_lost_data(ring):
+            raise Obstacle(f"{ring.data_path} has lost what its disk did not take")
+    except StoreError as error:
+        raise Obstacle(str(error)) from None
 
 
 def _check_sequences(ring: Ring) -> None:

@@ -3,7 +3,7 @@
                ┌──────────────── it died ─────────────┐
                ▼                                      │
 stopped ─▶ starting ─▶ running ─▶ restarting ─▶ starting ...
-               │          │            └─▶ failed: too many quick deaths
+               │          │            └─▶ failed: too many quick deaths, of which nobody knows that they may be over soon
                └──────────┴─▶ failed: an error that somebody has to mend
 """
 
@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
-from engine.process import EXIT_REFUSED, SPARE, resource_remedy
+from engine.process import EXIT_REFUSED, EXIT_RETRY, SPARE, resource_remedy
 
 log = logging.getLogger("engine.supervisor")
 
@@ -50,12 +50,12 @@ class RestartPolicy:
     def __init__(self) -> None:
         self.quick_deaths = 0
 
-    def pause_s(self, lived_s: float) -> float | None:
-        """After a life of so many seconds: how long to wait; None: give up."""
+    def pause_s(self, lived_s: float, *, may_pass: bool = False) -> float | None:
+        """After a life of so many seconds: how long to wait; None: give up. may_pass: what ended it may go away by itself."""
         self.quick_deaths = 1 if lived_s > HEALTHY_AFTER_S else self.quick_deaths + 1
-        if self.quick_deaths >= QUICK_DEATHS:
+        if self.quick_deaths >= QUICK_DEATHS and not may_pass:
             return None
-        return min(FIRST_PAUSE_S * 2 ** (self.quick_deaths - 1), LONGEST_PAUSE_S)
+        return min(FIRST_PAUSE_S * 2 ** min(self.quick_deaths - 1, QUICK_DEATHS), LONGEST_PAUSE_S)
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,8 @@ class Child:
         try:
             self.process = spare or launch(self.role, self.name, self.number)
         except OSError as error:
-            self._try_again(Trouble("no_resources", f"no process can be started: {error.strerror} — {resource_remedy(error)}"))
+            words = f"no process can be started: {error.strerror} — {resource_remedy(error)}"
+            self._try_again(Trouble("no_resources", words), may_pass=True)
             return False
         about = {"name": self.name, "number": self.number, "place": self.place, "active": active}
         self._write(f'{{"config": {config_json}, {json.dumps(about)[1:]}\n')
@@ -179,11 +180,11 @@ class Child:
             self._become("failed", trouble)
             log.error("%s: %s", self.title, trouble.error)
         else:
-            self._try_again(trouble)
+            self._try_again(trouble, may_pass=code == EXIT_RETRY)
 
-    def _try_again(self, trouble: Trouble) -> None:
+    def _try_again(self, trouble: Trouble, *, may_pass: bool) -> None:
         """After a pause, unless that has happened too often."""
-        pause_s = self._policy.pause_s(time.monotonic() - self._started)
+        pause_s = self._policy.pause_s(time.monotonic() - self._started, may_pass=may_pass)
         if pause_s is None:
             words = f"gave up after {QUICK_DEATHS} quick deaths; the last: {trouble.error}"
             self._become("failed", Trouble("gave_up", words))

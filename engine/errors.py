@@ -15,6 +15,7 @@ EngineError
 ├── StoreError                files of a file store: no room, can't be written, damaged, another version
 ├── MetaError                 positions or table keys can't be read or kept
 │   ├── MetaAway              ZooKeeper can't be reached; retryable
+│   ├── MetaFull              no room on the disk; nothing was kept; retryable
 │   └── LeaseLost             another engine of the cluster owns the destination now: nothing was kept; retryable
 └── InternalError             ours: a bug, please report
 
@@ -112,6 +113,13 @@ class MetaAway(MetaError):
 
     retryable = True
     reason = "zookeeper_away"
+
+
+class MetaFull(MetaError):
+    """There is no room on the disk for what was to be kept: nothing of it was kept."""
+
+    retryable = True
+    reason = "disk_full"
 
 
 class LeaseLost(MetaError):

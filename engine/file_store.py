@@ -32,6 +32,7 @@ log = logging.getLogger("engine.file_store")
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_NOCOW = 0x80086601, 0x40086602, 0x00800000
+_FAILED_AT, _FAILED_MOST = 24, (1 << 39) - 1
 _SYSTEM = SystemDisk()
 
 
@@ -104,20 +105,30 @@ class Checkpoints:
         path = self._data_path
         try:
             if sync_failed(self._ring):  # the kernel has forgotten that these pages are not on the disk
+                self._check_whole()
                 with view(self._ring, self.synced, state.put) as data:
                     self._rewrite(data)
             self._disk.sync(self._data_fd)
-            sync_failed(self._ring, False)
+            sync_failed(self._ring, 0)
             floor = self._floor(state)
             first_new, entries, tail_crc = self._sum(floor, state.put)
             path = self._journal.path
             checkpoint = Checkpoint(self._last.serial + 1, floor, state, first_new, entries_crc(entries), tail_crc)
             self._journal.write(checkpoint, entries)
         except OSError as error:
-            sync_failed(self._ring, True)
+            sync_failed(self._ring, _failure(self._ring, self.synced, state.put))
             raise _refused("the store can't be written", path, error) from error
         self._last, self._tail_crc = checkpoint, tail_crc
         raise_floor(self._ring, floor)
+
+    def is_whole(self) -> bool:
+        """Whether what the disk did not take is still in memory as it was when that was noticed.
+
+        The kernel may drop it then, and give back what the disk has in its place.
+        """
+        failure = sync_failed(self._ring)
+        end = self.synced + (failure >> _FAILED_AT & _FAILED_MOST)
+        return not failure or (end <= self._ring.put and failure == _failure(self._ring, self.synced, end))
 
     def close(self) -> None:
         os.close(self._data_fd)
@@ -145,10 +156,24 @@ class Checkpoints:
         skipped = max(floor // BLOCK_BYTES - first_new, 0)
         return first_new + skipped, entries[skipped:], crc
 
+    def _check_whole(self) -> None:
+        if not self.is_whole():
+            raise StoreError(
+                "what the disk did not take is gone from memory, too", path=self._data_path, reason="io_error",
+                remedy="start the engine again: it goes on from what is on the disk, and reads the rest from the source again",
+            )  # fmt: skip
+
     def _rewrite(self, data: memoryview) -> None:
         at, capacity = self.synced % self._ring.capacity, self._ring.capacity
         self._disk.pwrite(self._data_fd, data[: capacity - at], at)
         self._disk.pwrite(self._data_fd, data[capacity - at :], 0)
+
+
+def _failure(ring: Ring, synced: int, put: int) -> int:
+    """How the header remembers a failed sync: how many bytes were not on the disk, and the lower 24 bits of their CRC32."""
+    n_bytes = min(put - synced, _FAILED_MOST)
+    with view(ring, synced, synced + n_bytes) as data:
+        return 1 << 63 | n_bytes << _FAILED_AT | crc32(data) & (1 << _FAILED_AT) - 1
 
 
 # ---- made, opened, closed: by the supervisor, which holds the lock on the store ------------------------------------
@@ -220,15 +245,30 @@ def settle_store(name: str, directory: str = MEMORY_DIRECTORY) -> None:
     """
     try:
         ring = Ring.attach(name, directory=directory)
-    except RingError:  # not there, or not to be understood
+    except RingError as error:
+        if os.path.exists(ring_path(name, directory)):  # not to be understood; or its data are out of reach
+            log.warning("%s is removed as it is; a file store goes on from its last checkpoint: %s", name, error)
         Ring.unlink(name, directory=directory)
         return
     with closing(ring):
         if ring.data_path:
             ring.open_writer()
             with closing(Checkpoints(ring)) as checkpoints:
-                checkpoints.write()
+                if checkpoints.is_whole():
+                    checkpoints.write()
+                else:
+                    log.warning("%s has lost what its disk did not take; it goes on from its last checkpoint", ring.data_path)
     Ring.unlink(name, directory=directory)
+
+
+def has_lost_data(ring: Ring) -> bool:
+    """Whether a file store's ring holds something else than was put into it: its disk had failed, and not in memory either.
+
+    Raises:
+        StoreError: its journal can't be trusted.
+    """
+    with closing(Checkpoints(ring)) as checkpoints:
+        return not checkpoints.is_whole()
 
 
 def forget_stores(config: Config, instance: Instance, destination: str) -> None:

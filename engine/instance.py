@@ -43,6 +43,11 @@ class Instance:
         return self.data_dir / "engine.json"
 
     @property
+    def spare_state_file(self) -> Path:
+        """The same while data_dir is full."""
+        return Path("/dev/shm") / f"{self.prefix}state"
+
+    @property
     def rings_file(self) -> Path:
         """JSON that says which rings were made whole and for which config, for an engine that comes after a killed one."""
         return self.data_dir / "rings.json"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import suppress
 from typing import Any
 
 from engine.beats import STALLED_S, SUPERVISOR, silences_s
 from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
-from engine.errors import MetaAway, RingError
+from engine.errors import MetaError, RingError
 from engine.instance import Instance
 from engine.meta import Presence
 from engine.meta.open import open_meta
@@ -57,11 +58,12 @@ def observe(config: Config) -> dict[str, Any]:
 
 def _state(instance: Instance) -> dict[str, Any]:
     """What the supervisor wrote last; nothing if it is gone, also when another process has its pid now."""
-    try:
-        state = json.loads(instance.state_file.read_text())
-        return state if is_alive(state["pid"], state["start_time"]) else {}
-    except (OSError, ValueError, KeyError):
-        return {}
+    for path in (instance.spare_state_file, instance.state_file):
+        with suppress(OSError, ValueError, KeyError):
+            state: dict[str, Any] = json.loads(path.read_text())
+            if is_alive(state["pid"], state["start_time"]):
+                return state
+    return {}
 
 
 def _stage(child: dict[str, Any], silences: list[float]) -> dict[str, Any]:
@@ -101,11 +103,14 @@ def _complaints(
 
 def _from_meta(instance: Instance, config: Config) -> tuple[dict[str, str], dict[str, dict[str, Presence]]]:
     """Base name of each source's binlog files, where one is known already; and by destination, who has been away how long."""
-    meta = open_meta(config.server.meta, instance, config.cluster, PATIENCE_S)
+    try:
+        meta = open_meta(config.server.meta, instance, config.cluster, PATIENCE_S)
+    except MetaError:  # as below; on a full disk, too
+        return {}, {}
     try:
         bases = {history.source: history.binlog for _, history in sorted(meta.histories().items())}
         return bases, {name: meta.presence(name) for name in config.destinations}
-    except MetaAway:  # a picture without file names is better than none
+    except MetaError:  # a picture without file names is better than none
         return {}, {}
     finally:
         meta.close()

@@ -123,6 +123,7 @@ class Supervisor:
                 self._end_all()
                 self._memory.remove_all()
                 self.instance.state_file.unlink(missing_ok=True)
+                self.instance.spare_state_file.unlink(missing_ok=True)
 
     def wake(self) -> None:
         """Have the conductor's turn come at once; any thread may call it."""
@@ -307,12 +308,23 @@ class Supervisor:
             "cluster": self._described,
             "children": [child.to_json() for child in self.children],
         }
-        draft = self.instance.state_file.with_suffix(".new")
+        spare = self.instance.spare_state_file
         try:
-            draft.write_text(json.dumps(state, indent=1))
-            draft.replace(self.instance.state_file)
+            _write_whole(self.instance.state_file, state)
+            spare.unlink(missing_ok=True)
         except OSError as error:  # a full disk is no reason to stop those who don't write to it
-            log.error("`status` is behind, the state file can't be written: %s", error)
+            log.error("the state file can't be written, it is %s for now: %s", spare, error)
+            try:
+                _write_whole(spare, state)
+            except OSError as worse:
+                log.error("`status` is behind: %s", worse)
+
+
+def _write_whole(path: Path, state: dict[str, Any]) -> None:
+    """Who reads it finds the old one or this one."""
+    draft = path.with_suffix(".new")
+    draft.write_text(json.dumps(state, indent=1))
+    draft.replace(path)
 
 
 def run_engine(config: Config) -> int:

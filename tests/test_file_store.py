@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine.errors import StoreError
-from engine.file_store import lock_store, make_store, settle_store
+from engine.file_store import has_lost_data, lock_store, make_store, settle_store
 from engine.journal import BLOCK_BYTES, SLOT_BYTES, SLOTS_AT
 from engine.ring import Ring, move_to, places, view
 from tests.stored import MIB, Stored, take
@@ -264,6 +264,26 @@ def test_data_that_could_not_be_synced_are_written_again_before_a_sync_is_believ
     stored.lose_memory()
     with stored.opened() as ring:
         assert bytes(view(ring, 0, 80_000)) == stored.stream
+
+
+def test_data_that_the_disk_did_not_take_and_the_kernel_dropped_are_read_from_the_source_again(stored: Stored, caplog) -> None:
+    with stored.opened() as ring:
+        fill(stored, ring, 50_000)
+        stored.checkpoints.write()
+        fill(stored, ring, 80_000)
+        stored.disk.failing = [OSError(errno.EIO, "no")]
+        with pytest.raises(StoreError):
+            stored.checkpoints.write()
+        damage(stored.files.data, 70_000)  # seen through the mapping, as the page would be that is read from the disk again
+        with pytest.raises(StoreError, match="is gone from memory, too") as caught:
+            stored.checkpoints.write()
+        assert caught.value.reason == "io_error"
+        assert has_lost_data(ring)
+    settle_store(stored.name, str(stored.folder))
+    assert "has lost what its disk did not take" in caplog.text
+    with stored.opened() as ring:
+        assert ring.put == 50_000
+        assert not has_lost_data(ring)
 
 
 def test_a_journal_that_could_not_be_synced_leaves_the_checkpoint_before_it(stored: Stored) -> None:

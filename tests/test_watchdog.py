@@ -100,6 +100,12 @@ def test_pauses_double_up_to_the_longest_and_then_it_gives_up():
     assert pauses[-1] is None
 
 
+def test_what_may_pass_by_itself_is_tried_again_without_end():
+    policy = RestartPolicy()
+    pauses = [policy.pause_s(0.0, may_pass=True) for _ in range(1000)]
+    assert max(pauses) == pauses[-1] == LONGEST_PAUSE_S
+
+
 def test_a_long_life_begins_the_pauses_anew():
     policy = RestartPolicy()
     for _ in range(QUICK_DEATHS - 1):

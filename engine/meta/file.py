@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.errors import MetaError
+from engine.errors import MetaError, MetaFull
 from engine.meta import Place, Presence, SourceHistory
 from engine.position import Identity
 
@@ -20,6 +22,8 @@ BUSY_S = 20.0  # how long to wait for another process's transaction; they take m
 MAX_SOURCE_NUMBER = 0xFFFF  # the widths of the record's fields
 MAX_TABLE_KEY = 0xFFFF_FFFF
 
+_PROBE_BYTES = 1 << 20  # more than SQLite asks for at a time
+_WRITING = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
 _ANEW = "start anew with another data_dir"
 _TABLES = """
 CREATE TABLE source_number (
@@ -308,17 +312,29 @@ class FileMeta:
                 remedy="name a data_dir that this account may write to",
             ) from None  # fmt: skip
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", None)
-            raise MetaError(
-                "meta can't be read or written", file=self.path, error=error, code=code, remedy=_remedy(code or "")
-            ) from None
+            code = getattr(error, "sqlite_errorname", None) or ""
+            what = "meta can't be read or written"
+            if code == "SQLITE_FULL" or (code.startswith(_WRITING) and _is_full(self.path.parent)):
+                raise MetaFull(what, file=self.path, error=error, code=code, remedy="make room on its file system") from None
+            reason = "io_error" if code.startswith("SQLITE_IOERR") else ""
+            raise MetaError(what, file=self.path, error=error, code=code, reason=reason, remedy=_remedy(code)) from None
+
+
+def _is_full(folder: Path) -> bool:
+    """SQLite tells a quota, a limit of file sizes and a full disk under its own shared memory from no other I/O error."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, _PROBE_BYTES)
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return False
 
 
 def _remedy(code: str) -> str:
     if code.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return "the file is damaged: restore it from a backup, or move it away and start anew"
-    if code.startswith("SQLITE_FULL"):
-        return "make room on the disk"
+    if code.startswith("SQLITE_IOERR"):
+        return "see what the kernel's log says about this disk; what was confirmed is kept. Start again when it is mended"
     if code.startswith("SQLITE_BUSY"):
         return "another process holds it; end whatever else has opened the file"
     return "see that this account may write to the file and its folder"

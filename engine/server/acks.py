@@ -6,13 +6,18 @@ Where they come one after the other, many a millisecond, a write begins PAUSE_S 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
+from engine.errors import MetaFull
 from engine.meta import Meta, Place
 from engine.position import Identity
 from engine.store import Cursor
 
+log = logging.getLogger("engine.server")
+
+FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 5.0  # before a full disk is tried again
 PAUSE_S = 0.002
 
 
@@ -24,7 +29,10 @@ class FlushedLater(Protocol):
 
 
 class AckKeeper:
-    """In this order: meta, the ring's ack, the answer. A death in between costs a repetition at most, never a loss."""
+    """In this order: meta, the ring's ack, the answer. A death in between costs a repetition at most, never a loss.
+
+    trouble: the disk is full, and nothing is confirmed until it has room again; it is tried now and then.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, meta: Meta) -> None:
         self._loop = loop
@@ -33,6 +41,8 @@ class AckKeeper:
         self._answers: list[Callable[[], None]] = []
         self._scheduled = False
         self._next_at = 0.0  # loop time
+        self.trouble: MetaFull | None = None
+        self._retry_s = FIRST_RETRY_S
 
     def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
         """Save and settle what this cursor has acked, within PAUSE_S."""
@@ -56,9 +66,11 @@ class AckKeeper:
 
     def close(self) -> None:
         self.flush()
+        if self._dirty:
+            log.error("the last acks are not kept, since the disk is full: what they acked is delivered again")
 
     def flush(self) -> None:
-        """Do it now.
+        """Do it now, if there is room for it.
 
         Raises:
             MetaError: the positions can't be kept; nothing is freed or answered, then or later.
@@ -66,18 +78,37 @@ class AckKeeper:
         dirty, self._dirty = self._dirty, {}
         answers, self._answers = self._answers, []
         if dirty:
-            self._meta.ack(
-                {
-                    Place(*whose, source): identity
-                    for cursor, whose in dirty.items()
-                    for source, identity in (cursor.unsaved or {}).items()
-                }
-            )
+            positions = {
+                Place(*whose, source): identity
+                for cursor, whose in dirty.items()
+                for source, identity in (cursor.unsaved or {}).items()
+            }
+            try:
+                self._meta.ack(positions)
+            except MetaFull as error:
+                self._dirty, self._answers = dirty, answers
+                self._wait_for_room(error)
+                return
+            self._go_on()
             for cursor in dirty:
                 cursor.settle()
             self._next_at = self._loop.time() + PAUSE_S
         for answer in answers:
             answer()
+
+    def _wait_for_room(self, error: MetaFull) -> None:
+        if self.trouble is None:
+            log.error("acks are not confirmed for the moment: %s", error)
+            self.trouble = error
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_later(self._retry_s, self._flush_scheduled)
+            self._retry_s = min(2 * self._retry_s, LONGEST_RETRY_S)
+
+    def _go_on(self) -> None:
+        if self.trouble is not None:
+            log.info("the disk has room again, acks are confirmed")
+            self.trouble, self._retry_s = None, FIRST_RETRY_S
 
     def _soon(self) -> None:
         if not self._scheduled:

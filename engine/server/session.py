@@ -15,7 +15,7 @@ from typing import Protocol
 
 import engine
 from engine.config import ServerConfig
-from engine.errors import EngineError, MetaAway, MetaError, PeerError, ProtocolError, Refused
+from engine.errors import EngineError, MetaAway, MetaError, MetaFull, PeerError, ProtocolError, Refused
 from engine.meta import Meta
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Lane, SessionRefused
@@ -185,7 +185,7 @@ class Session:
         except Refused as error:
             self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
             self._hub.loop.call_soon(self._work_through)
-        except MetaAway as error:  # it may be back soon, and those who are there already can go on
+        except (MetaAway, MetaFull) as error:  # it may be over soon, and those who are there already can go on
             self.fail(INTERNAL, f"not now: {error}")
         except MetaError:
             raise  # no session can go on

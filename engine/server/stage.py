@@ -18,6 +18,7 @@ from contextlib import suppress
 from typing import Any
 
 from engine.config import Config, parse_address
+from engine.errors import EngineError
 from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.meta import Meta
@@ -72,6 +73,11 @@ class ServerStage:
         self._arming = False
         self._failure: BaseException | None = None
         self._open = False
+
+    @property
+    def trouble(self) -> EngineError | None:
+        """Why acks are not confirmed for the moment."""
+        return self.acks.trouble if isinstance(self.acks, AckKeeper) else None
 
     @property
     def addresses(self) -> list[Any]:
