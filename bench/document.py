@@ -2,7 +2,8 @@
 
     python -m bench.document RESULTS.json...
 
-Several files are one run in parts: `python -m bench.table`, `bench.memory` and `bench.growth` each wrote theirs.
+Several files are one run in parts: `python -m bench.table`, `bench.growth`, `bench.memory` and `bench.profile` each wrote
+theirs, and the last one of two that measured the same counts.
 What lies between the marks is replaced; the rest of the pages is written by hand.
 """
 
@@ -44,8 +45,12 @@ class Run:
     def __init__(self, paths: list[Path]) -> None:
         files = [json.loads(path.read_text()) for path in paths]
         self.machine = files[0]
-        self.results: list[dict[str, Any]] = [result for file in files if file["bench"] == "table" for result in file["results"]]
-        self.results += [file for file in files if file["bench"] in ("growth", "memory")]
+        found: list[dict[str, Any]] = [result for file in files if file["bench"] == "table" for result in file["results"]]
+        found += [file for file in files if file["bench"] in ("growth", "memory", "profile")]
+        self.results = [result for result in found if "error" not in result]
+        self.failed = [result for result in found if "error" in result]
+        self.checks = {check["check"]: check for result in self.results for check in result.get("checks", [])}  # the last counts
+        self.profiles = next((result["profiles"] for result in reversed(self.results) if "profiles" in result), [])
 
     def find(self, bench: str, **about: str) -> dict[str, Any] | None:
         found = [r for r in self.results if r["bench"] == bench and all(r.get(name) == value for name, value in about.items())]
@@ -88,11 +93,25 @@ def where(run: Run) -> str:
 
 def readme(run: Run) -> str:
     """One table of the first server, with the peers below."""
-    return "\n".join([
+    lines = [
         f"`make bench`, {where(run)}; server, engine and consumer on the same machine,",
         "the 9-column orders table on MariaDB; every run's changes checked by number and checksum:", "",
         *throughput(run, "mariadb"),
-    ])  # fmt: skip
+    ]  # fmt: skip
+    if cases := (run.find("latency", flavour="mariadb") or {"cases": []})["cases"]:
+        delays = (
+            f"{case['from_sent_us']['p50'] / 1e3:.2f} ms (99 %: {case['from_sent_us']['p99'] / 1e3:.1f} ms) at {case['rate']:,}"
+            for case in cases
+        )
+        lines += [
+            "",
+            f"From sending the INSERT to the consumer, commit included, the median took {', '.join(delays)} commits a second.",
+        ]
+    if idle := run.find("idle", flavour="mariadb"):
+        sizes = sorted(idle["peak_mb"].values())
+        lines.append(f"An idle engine takes {idle['cpu_percent_in_all']:.1f} % of a core in all its processes, each of them "
+                     f"{sizes[0]:.0f} to {sizes[-1]:.0f} MB beside its rings.")  # fmt: skip
+    return "\n".join(lines)
 
 
 def throughput(run: Run, flavour: str) -> list[str]:
@@ -112,7 +131,8 @@ def throughput(run: Run, flavour: str) -> list[str]:
 def performance(run: Run) -> str:
     """Everything that was measured, goals first."""
     parts = [
-        f"{where(run)}. `make bench`; memory with `python -m bench.memory`.",
+        f"{where(run)}. `make bench`; memory with `python -m bench.memory`, ",
+        "growth up to 16 M rows with `python -m bench.growth`.",
         "",
         "### Against the goals",
         "",
@@ -125,12 +145,32 @@ def performance(run: Run) -> str:
     parts += ["### Every workload", "", *workloads(run), "", "### Latency and rest", "", *latency(run), ""]
     if memory := run.find("memory"):
         parts += ["### Memory", "", *memory_table(memory), ""]
-    if growth := run.find("growth"):
-        parts += ["### How cost grows", "", "| check | ratio | at most |", "|---|---|---|"]
-        parts += [
-            f"| {check['check']} | {check['ratio']:.2f}{missed(check)} | {check['limit']:.2f} |" for check in growth["checks"]
-        ]
+    if run.profiles:
+        parts += ["### Where the time goes", "", *profiles(run), ""]
+    if run.checks:
+        parts += ["### How cost grows", "", *growth_table(run), ""]
+    if run.failed:
+        parts += ["### What failed in this run", ""]
+        parts += [f"- {one['bench']}, {one.get('flavour', '')} {one.get('workload', '')}: {one['error']}" for one in run.failed]
     return "\n".join(parts).rstrip()
+
+
+def profiles(run: Run) -> list[str]:
+    lines = ["| stream | process | ns a row, processor time | of that in |", "|---|---|---|---|"]
+    for one in run.profiles:
+        shares = ", ".join(f"{name} {share:.0%}" for name, share in one["shares"].items())
+        cells = [f"{WORKLOADS[one['workload']]}, {one['consume']}", one["process"], f"{one['ns_per_row']:,.0f}", shares]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def growth_table(run: Run) -> list[str]:
+    lines = ["| check, by processor time | ns a row | ratio | at most | by the clock |", "|---|---|---|---|---|"]
+    for check in run.checks.values():
+        costs = " → ".join(f"{ns:,.0f}" for ns in check["cpu_ns_per_row"])
+        ratio = f"{check['ratio']:.2f}{missed(check)}"
+        lines.append(f"| {check['check']} | {costs} | {ratio} | {check['limit']:.2f} | {check['clock_ratio']:.2f} |")
+    return lines
 
 
 def missed(check: dict[str, Any]) -> str:

@@ -13,12 +13,15 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
-from bench import growth
+from bench import growth, profile
 from bench.binlogs import FLAVOURS, Recording, recorded, serving
 from bench.go_peer import go_peer
 from bench.workloads import WORKLOADS
@@ -31,7 +34,9 @@ START = "binlog.000001:4"
 TIMEOUT_S = 300
 KINDS = ("raw", "tuples", "changes", "arrow")
 ALL_KINDS = ("inserts", "updates", "single-row")  # the other workloads are streamed raw only
-PEERS = ("inserts", "single-row")
+PEERS = ("inserts", "updates", "single-row")
+GROWTH_REPEAT, PROFILE_COPIES = 1, 2
+LOOK_S = 5  # how long latency is measured at each rate, and an idle engine is looked at
 ON_MYSQL = ("inserts", "updates", "single-row", "json")  # what differs there
 ON_MARIADB = tuple(name for name in WORKLOADS if name != "one-transaction")  # that one is for bench.memory
 
@@ -41,8 +46,8 @@ def main() -> int:
     parser.add_argument("--scale", type=float, default=1.0, help="times the rows that each workload usually has")
     parser.add_argument("--repeat", type=int, default=1, help="engines run for each stream; the middle one counts")
     parser.add_argument("--only", nargs="*", choices=list(WORKLOADS), help="these workloads")
-    parser.add_argument("--skip", nargs="*", default=[], choices=["peers", "latency", "idle", "growth", "ring"])
-    parser.add_argument("--growth-most", type=int, default=8_000_000, help="rows to double up to")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["peers", "latency", "idle", "growth", "ring", "profile"])
+    parser.add_argument("--growth-most", type=int, default=4_000_000, help="rows to double up to; `bench.growth` goes further")
     parser.add_argument("--json", type=Path, help="where the results go; otherwise a file of its own in .benchmarks")
     arguments = parser.parse_args()
     refuse_debug_build()
@@ -51,31 +56,47 @@ def main() -> int:
     for name, workloads in (("mariadb", ON_MARIADB), ("mysql", ON_MYSQL)):
         chosen = [workload for workload in workloads if arguments.only is None or workload in arguments.only]
         try:
-            for workload in chosen:
-                rows = round(WORKLOADS[workload].rows * arguments.scale)
-                results += measure_workload(recorded(WORKLOADS[workload], name, rows), arguments.repeat, arguments.skip)
-            with FLAVOURS[name]() as server:
-                for what in ("latency", "idle"):
-                    if what not in arguments.skip:
-                        results.append(measure("bench", what, server.url("root"), flavour=name))
+            FLAVOURS[name].template()
         except Missing as missing:
             print(f"{name} is left out: {missing}", file=sys.stderr)
+            continue
+        for workload in chosen:
+            rows = round(WORKLOADS[workload].rows * arguments.scale)
+            about = {"flavour": name, "workload": workload}
+            with whatever_fails("workload", results, **about):
+                results += measure_workload(recorded(WORKLOADS[workload], name, rows), arguments.repeat, arguments.skip)
+        for what in ("latency", "idle"):
+            if what not in arguments.skip:
+                with whatever_fails(what, results, flavour=name), FLAVOURS[name]() as server:
+                    results.append(measure("bench", what, server.url("root"), "--seconds", str(LOOK_S), flavour=name))
+    rows = round(WORKLOADS["needle"].rows * arguments.scale)
     if "growth" not in arguments.skip:
-        rows = round(WORKLOADS["needle"].rows * arguments.scale)
-        results.append(
-            {
-                "bench": "growth",
-                "checks": growth.measure(
-                    growth.Scale("mariadb", rows, round(arguments.growth_most * arguments.scale)), [*growth.PARTS]
-                ),
-            }
-        )
+        scale = growth.Scale("mariadb", rows, round(arguments.growth_most * arguments.scale), GROWTH_REPEAT)
+        for part in growth.PARTS:
+            with whatever_fails(f"growth {part}", results):
+                results.append({"bench": "growth", "checks": growth.measure(scale, [part])})
+    if "profile" not in arguments.skip and profile.available():
+        with whatever_fails("profile", results):
+            results.append({"bench": "profile", "profiles": profile.measure("mariadb", None, PROFILE_COPIES)})
     path = arguments.json or Path(".benchmarks") / f"table-{time.strftime('%Y%m%dT%H%M%S')}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps({"bench": "table", "results": results, **machine()}, indent=1))
     show(results)
     print(f"{time.monotonic() - begun:.0f} s; kept in {path}")
-    return 1 if any("error" in result for result in results) else 0
+    failed = sum("error" in result for result in results)
+    if failed:
+        print(f"{failed} measurements failed; the table says which", file=sys.stderr)
+    return 1 if failed else 0
+
+
+@contextmanager
+def whatever_fails(what: str, results: list[dict[str, Any]], **about: str) -> Iterator[None]:
+    """An error in one measurement becomes its line of the table, and the others go on."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        print(f"{what} failed on {about}: {error}", file=sys.stderr)
+        results.append({"bench": what, "error": str(error).strip().splitlines()[-1][:200], **about})
 
 
 def measure_workload(recording: Recording, repeat: int, skip: list[str]) -> list[dict[str, Any]]:
@@ -109,16 +130,17 @@ def _programs(recording: Recording) -> list[str]:
 
 
 def measure(*arguments: str, **about: str) -> dict[str, Any]:
-    """One `binlog-engine` measurement in a process of its own. One that fails says why, and the others go on."""
+    """One `binlog-engine` measurement in a process of its own; `error` instead of numbers if it failed."""
     argv = [sys.executable, "-m", "engine", *arguments, "--json"]
+    name = f"stream {arguments[arguments.index('--as') + 1]}" if "--as" in arguments else arguments[1]
     try:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=TIMEOUT_S)
-        error = (done.stderr.strip()[-2000:] or f"exit code {done.returncode}") if done.returncode else ""
+        error = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[-1] if done.returncode else ""
     except subprocess.TimeoutExpired:
-        error = f"it took longer than {TIMEOUT_S} s"
+        error = f"not done in {TIMEOUT_S} s"
     if error:
-        print(f"{about.get('flavour', ''):8} {about.get('workload', ''):14} {arguments[1]} FAILED: {error}", file=sys.stderr)
-        return {"bench": f"{arguments[1]} (failed)", "error": error, **about}
+        print(f"{name} failed on {about}: {error}", file=sys.stderr)
+        return {"bench": name, "error": error[:200], **about}
     result = {**json.loads(done.stdout.splitlines()[-1]), **about}
     rate = f"{result['rows_per_s']:>12,} rows/s {result['mb_per_s']:>8,.0f} MB/s" if "rows_per_s" in result else ""
     print(f"{about.get('flavour', ''):8} {about.get('workload', ''):14} {result['bench']:18} {rate}", file=sys.stderr)
@@ -145,15 +167,17 @@ def show(results: list[dict[str, Any]]) -> None:
         for line in others(result):
             rest.add_row(result.get("flavour", "-"), *line)
     show_table(rest)
+    if checks := [check for result in results if result["bench"] == "growth" for check in result["checks"]]:
+        growth.show(checks)
     for result in results:
-        if result["bench"] == "growth":
-            growth.show(result["checks"])
+        if "profiles" in result:
+            profile.show(result["profiles"])
 
 
 def others(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Peers, latency and idle as (what, found), and what failed."""
     if "error" in result:
-        return [(f"{result['bench']} {result.get('workload', '')}", result["error"].splitlines()[-1][:200])]
+        return [(f"{result['bench']}, {result.get('workload', '-')}", escape(f"FAILED: {result['error']}"))]
     if result["bench"] == "peers":
         return [(f"{one['peer']}, {result['workload']}", f"{one['rows_per_s']:,} rows/s") for one in result["results"]]
     if result["bench"] == "latency":

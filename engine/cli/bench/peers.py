@@ -24,7 +24,7 @@ from engine.errors import EngineError
 _SERVER_ID = 4_200_000_001
 _TIMEOUT_S = 600
 _PIECE_BYTES = 1 << 20
-_PYTHON_ROWS = 50_000  # mysql-replication reads so many: more would tell no more, and take minutes
+_PYTHON_ROWS = 30_000  # mysql-replication reads so many: more would tell no more, and take minutes
 _MARKS = (b"\n### INSERT INTO ", b"\n### UPDATE ", b"\n### DELETE FROM ")  # before each row that the servers' tools print
 _TOOLS = {"mysql": "mysqlbinlog", "mariadb": "mariadb-binlog"}
 
