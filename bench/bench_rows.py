@@ -50,15 +50,33 @@ def _json(n: int) -> bytes:
 
 # name → (column of the map, of the schema, source bytes of row n, its value)
 COLUMNS: dict[str, tuple[MapColumn, Column, Any, Any]] = {
+    "tinyint": (
+        MapColumn(Type.TINY), Column("c", "tinyint"), lambda n: struct.pack("<b", n % 256 - 128), lambda n: n % 256 - 128
+    ),
+    "mediumint": (
+        MapColumn(Type.INT24), Column("c", "mediumint"), lambda n: struct.pack("<i", n * 400 - 4_000_000)[:3],
+        lambda n: n * 400 - 4_000_000,
+    ),
     "bigint unsigned": (
         MapColumn(Type.LONGLONG), Column("c", "bigint", unsigned=True), lambda n: struct.pack("<Q", n * n), lambda n: n * n
     ),
     "int": (MapColumn(Type.LONG), Column("c", "int"), lambda n: struct.pack("<i", n - 10000), lambda n: n - 10000),
     "double": (MapColumn(Type.DOUBLE), Column("c", "double"), lambda n: struct.pack("<d", n / 7), lambda n: n / 7),
+    "float": (MapColumn(Type.FLOAT), Column("c", "float"), lambda n: struct.pack("<f", n / 8), lambda n: n / 8),
     "decimal(12,2)": (
         MapColumn(Type.NEWDECIMAL, precision=12, scale=2), Column("c", "decimal(12,2)"), lambda n: _decimal(n * 77),
         lambda n: f"{n * 77 // 100}.{n * 77 % 100:02}",
     ),
+    "date": (
+        MapColumn(Type.DATE), Column("c", "date"), lambda n: (2026 << 9 | 5 << 5 | n % 28 + 1).to_bytes(3, "little"),
+        lambda n: f"2026-05-{n % 28 + 1:02}",
+    ),
+    "time": (
+        MapColumn(Type.TIME2), Column("c", "time"),
+        lambda n: (0x800000 + (n % 24 << 12 | n % 60 << 6 | n * 7 % 60)).to_bytes(3, "big"),
+        lambda n: f"{n % 24:02}:{n % 60:02}:{n * 7 % 60:02}",
+    ),
+    "year": (MapColumn(Type.YEAR), Column("c", "year"), lambda n: bytes([n % 200 + 1]), lambda n: 1901 + n % 200),
     "datetime(3)": (
         MapColumn(Type.DATETIME2, fraction=3), Column("c", "datetime(3)"),
         lambda n: _packed_datetime(n, (n % 1000 * 10).to_bytes(2, "big")), lambda n: f"{_datetime(n)}.{n % 1000:03}",
@@ -82,6 +100,22 @@ COLUMNS: dict[str, tuple[MapColumn, Column, Any, Any]] = {
     "text of 1000": (
         MapColumn(Type.BLOB, length=2), Column("c", "text", charset="utf8mb4"), lambda n: _string(f"{n:01000}", "H"),
         lambda n: f"{n:01000}",
+    ),
+    "char(8)": (
+        MapColumn(Type.STRING, length=32), Column("c", "char(8)", charset="utf8mb4"), lambda n: _string(f"{n:08}"),
+        lambda n: f"{n:08}",
+    ),
+    "varbinary of 20": (
+        MapColumn(Type.VARCHAR, length=32), Column("c", "varbinary(32)"), lambda n: b"\x14" + n.to_bytes(20, "big"),
+        lambda n: n.to_bytes(20, "big"),
+    ),
+    "blob of 1000": (
+        MapColumn(Type.BLOB, length=2), Column("c", "blob"), lambda n: struct.pack("<H", 1000) + n.to_bytes(1000, "big"),
+        lambda n: n.to_bytes(1000, "big"),
+    ),
+    "bit(12)": (
+        MapColumn(Type.BIT, length=2, bits=12), Column("c", "bit(12)"), lambda n: (n % 4096).to_bytes(2, "big"),
+        lambda n: n % 4096,
     ),
     "enum": (
         MapColumn(Type.ENUM, length=1), Column("c", "enum", labels=("new", "paid", "shipped")), lambda n: bytes([n % 3 + 1]),

@@ -117,6 +117,12 @@ def test_nothing_is_wanted(benchmark, make_rig):
 
 
 @pytest.mark.benchmark(group="sink: one source, everything wanted")
+def test_into_a_store_in_a_file(benchmark, make_rig):
+    """Each record's pages are written where the kernel likes; the checkpoints' syncs are not the sink's."""
+    measure(benchmark, make_rig, TRANSACTION_ROWS, True, store={"kind": "file"})
+
+
+@pytest.mark.benchmark(group="sink: one source, everything wanted")
 def test_memcpy_beside_it(benchmark):
     """The same bytes from one 64 MiB area to another, 4 MiB at a time."""
     stream = np.frombuffer(make_stream(TRANSACTION_ROWS), np.uint8)
