@@ -15,7 +15,7 @@ from typing import Any
 from engine.config import Config, parse_address
 from engine.errors import EngineError
 
-START_S = 30.0
+START_S = 60.0
 STOP_S = 15.0
 _POLL_S = 0.02
 
