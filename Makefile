@@ -52,9 +52,9 @@ kills: build
 	@$(BIN)/python -m tests.servers.install mariadb
 	KILLS=$(or $(KILLS),100) $(if $(SEED),KILL_SEED=$(SEED)) $(BIN)/python -m pytest -s tests/test_kills.py
 
-# make chaos-ha [SECONDS=60] [FAULTS=100] [SEED=1]: three engines, three ZooKeeper nodes, a database and consumers under random faults
+# make chaos-ha [SECONDS=60] [FAULTS=100] [SEED=1]: engines, ZooKeeper nodes, database pairs and consumers under random faults
 chaos-ha: build
-	@$(BIN)/python -m tests.servers.install mariadb zookeeper
+	@$(BIN)/python -m tests.servers.install mariadb mysql zookeeper
 	@$(BIN)/python -m tests.ha.run $(if $(SECONDS),--seconds $(SECONDS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(SEED),--seed $(SEED))
 
 # make model: the model of the lease, searched through by spin; and that it fails without each of its safeguards

@@ -104,6 +104,16 @@ class _Placed:
         return self._of.name
 
     @property
+    def source_number(self) -> int:
+        """Of the history that `position` and `identity` belong to: a higher one when the source has gone on at another server."""
+        return int(self._record[_SOURCE])
+
+    @property
+    def again(self) -> bool:
+        """It may have come before, under the identity that another server gave it: apply it so that twice does no harm."""
+        return bool(self._record[_FLAGS] & AGAIN)
+
+    @property
     def timestamp(self) -> datetime:
         """Commit time, aware, in UTC."""
         return _EPOCH + timedelta(microseconds=self._record[_TIME])

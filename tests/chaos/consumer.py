@@ -1,135 +1,15 @@
-"""A consumer whose replica survives it: `python -m tests.chaos.consumer ADDRESS DESTINATION FILE`.
+"""A consumer, whatever fails: `python -m tests.chaos.consumer ADDRESS,ADDRESS,... DESTINATION CONSUMER FILE`."""
 
-Each batch goes into an SQLite file in one transaction, and is acked then; so whenever this process is killed, the file says
-what was applied. What comes again is told by its identity. Everything that must not happen is kept as a violation:
-a change that does not fit the row before it, one that comes again after its ack was confirmed, or with another content.
-"""
-
-from __future__ import annotations
-
-import json
-import sqlite3
 import sys
-import zlib
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import engine
-from engine.client.change import Change
-from engine.client.sync import Batch
+from tests.chaos.kept_replica import KeptReplica
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS row (source TEXT, name TEXT, part INT, key TEXT, value TEXT, PRIMARY KEY (source, name, part, key));
-CREATE TABLE IF NOT EXISTS place (part INT, source TEXT, identity TEXT, confirmed TEXT, PRIMARY KEY (part, source));
-CREATE TABLE IF NOT EXISTS applied (part INT, source TEXT, identity TEXT, digest INT, PRIMARY KEY (part, source, identity));
-CREATE TABLE IF NOT EXISTS violation (what TEXT);
-CREATE TABLE IF NOT EXISTS count (name TEXT PRIMARY KEY, n INT);
-"""
-Place = tuple[int, str]  # partition, source
-
-
-class KeptReplica:
-    """Rows by source, table, partition and primary key, in an SQLite file."""
-
-    def __init__(self, path: Path) -> None:
-        self.db = sqlite3.connect(path, isolation_level=None, timeout=30)
-        self.db.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; {TABLES}")
-        self.last = {(part, source): tuple(json.loads(at)) for part, source, at in self._all("part, source, identity", "place")}
-
-    def apply(self, batch: Batch) -> dict[Place, tuple[int, ...]]:
-        """All of it, or, should this process die, nothing. How far its ack will reach."""
-        ends: dict[Place, tuple[int, ...]] = {}
-        self.db.execute("BEGIN")
-        for change in batch:
-            self._apply(batch.partition, change)
-            ends[batch.partition, change.source] = tuple(change.identity)
-        for (part, source), identity in self.last.items():
-            self.db.execute(
-                "INSERT INTO place VALUES (?, ?, ?, NULL) ON CONFLICT DO UPDATE SET identity = excluded.identity",
-                (part, source, json.dumps(identity)),
-            )
-        self.db.execute("COMMIT")
-        return ends
-
-    def confirm(self, places: dict[Place, tuple[int, ...]]) -> None:
-        """The engine has said that acks up to these places are kept."""
-        for (part, source), identity in places.items():
-            self.db.execute("UPDATE place SET confirmed = ? WHERE part = ? AND source = ?", (json.dumps(identity), part, source))
-
-    def _apply(self, part: int, change: Change) -> None:
-        identity, place = tuple(change.identity), (part, change.source)
-        digest = zlib.crc32(json.dumps([change.op, change.table, change.before, change.after]).encode())
-        mark = (*place, json.dumps(identity))
-        if identity <= self.last.get(place, ()):
-            self._again(change, mark, digest)
-            return
-        self.last[place] = identity
-        self.db.execute("INSERT INTO applied VALUES (?, ?, ?, ?)", (*mark, digest))
-        self._count("changes")
-        where = (change.source, change.table, part)
-        if change.op != "insert":
-            key = json.dumps(change.old_key)
-            found = self.db.execute("SELECT value FROM row WHERE (source, name, part, key) = (?, ?, ?, ?)", (*where, key))
-            kept = found.fetchone()
-            if kept is None or not _fits(json.loads(kept[0]), change.before):
-                self._violation(f"does not fit {kept and kept[0]}: {change.to_json()}")
-            self.db.execute("DELETE FROM row WHERE (source, name, part, key) = (?, ?, ?, ?)", (*where, key))
-        if change.op != "delete":
-            values = (*where, json.dumps(change.key), json.dumps(change.after))
-            if self.db.execute("INSERT OR IGNORE INTO row VALUES (?, ?, ?, ?, ?)", values).rowcount == 0:
-                self._violation(f"is already there: {change.to_json()}")
-
-    def _again(self, change: Change, mark: tuple[Any, ...], digest: int) -> None:
-        self._count("again")
-        found = self.db.execute("SELECT digest FROM applied WHERE (part, source, identity) = (?, ?, ?)", mark).fetchone()
-        if found is None or found[0] != digest:
-            self._violation(f"came again as something else: {change.to_json()}")
-        confirmed = self.db.execute("SELECT confirmed FROM place WHERE (part, source) = (?, ?)", mark[:2]).fetchone()
-        if confirmed and confirmed[0] and tuple(change.identity) <= tuple(json.loads(confirmed[0])):
-            self._violation(f"came again after its ack was confirmed {confirmed[0]}: {change.to_json()}")
-
-    def _violation(self, what: str) -> None:
-        self.db.execute("INSERT INTO violation VALUES (?)", (what[:2000],))
-
-    def _count(self, name: str) -> None:
-        self.db.execute("INSERT INTO count VALUES (?, 1) ON CONFLICT DO UPDATE SET n = n + 1", (name,))
-
-    def _all(self, columns: str, table: str) -> list[Any]:
-        return self.db.execute(f"SELECT {columns} FROM {table}").fetchall()
-
-    # -- what the test asks in the end -----------------------------------------------------------------------------
-
-    @property
-    def violations(self) -> list[str]:
-        return [what for (what,) in self._all("what", "violation")]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        return dict(self._all("name, n", "count"))
-
-    def rows(self, source: str, table: str) -> Iterator[dict[str, Any]]:
-        found = self.db.execute("SELECT value FROM row WHERE (source, name) = (?, ?)", (source, table))
-        return (json.loads(value) for (value,) in found)
-
-
-def _fits(kept: dict[str, Any], before: dict[str, Any] | None) -> bool:
-    """Columns that an ALTER has added or dropped since are in one of them only."""
-    return before is not None and all(kept[name] == before[name] for name in kept.keys() & before.keys())
-
-
-def consume(addresses: list[str], destination: str, replica: KeptReplica) -> None:
-    """For ever; that servers die and sessions end is the stream's business."""
-    unconfirmed: list[tuple[Batch, dict[Place, tuple[int, ...]]]] = []
-    with engine.connect(addresses, destination=destination) as stream:
-        for batch in stream:
-            unconfirmed.append((batch, replica.apply(batch)))
-            batch.ack()
-            while unconfirmed and (unconfirmed[0][0].durable or unconfirmed[0][0].stale):
-                first, ends = unconfirmed.pop(0)
-                if first.durable:
-                    replica.confirm(ends)
-
-
-if __name__ == "__main__":
-    consume(sys.argv[1].split(","), sys.argv[2], KeptReplica(Path(sys.argv[3])))
+addresses, destination, consumer, file = sys.argv[1:]
+replica = KeptReplica(Path(file))
+with engine.connect(addresses.split(","), destination=destination, consumer=consumer) as stream:
+    for batch in stream:
+        replica.apply(batch, stream.epoch)
+        batch.ack()
+        replica.confirm()

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import threading
-from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from engine.instance import Instance
 from engine.ring import Ring, ring_names
+from tests.chaos.trouble import Trouble
 
 if TYPE_CHECKING:
     from tests.chaos.stand import Stand
@@ -21,15 +18,13 @@ if TYPE_CHECKING:
 LONGEST_STOP_S = 3.0
 
 
-class Faults:
-    """One thing after the other goes wrong on a stand; each is over when its method returns, or mends itself."""
+class Faults(Trouble):
+    """What goes wrong on a stand."""
 
     def __init__(self, stand: Stand, seed: int) -> None:
+        super().__init__(seed, LONGEST_STOP_S)
         self.stand = stand
-        self.done: Counter[str] = Counter()
-        self._rng = random.Random(seed)
-        self._over = threading.Event()  # never set: a pause that isn't a bare sleep
-        self._kinds: list[tuple[int, Callable[[], None]]] = [  # how often, what
+        self.kinds = [
             (4, self.kill_source),
             (4, self.kill_sink),
             (4, self.kill_server),
@@ -45,14 +40,6 @@ class Faults:
             (2, self.cut_inside_an_event),
         ]
 
-    def next(self) -> str:
-        """Do one; its name."""
-        fault = self._rng.choices([what for _, what in self._kinds], [weight for weight, _ in self._kinds])[0]
-        name = fault.__name__
-        fault()
-        self.done[name] += 1
-        return name
-
     # -- processes -------------------------------------------------------------------------------------------------
 
     def kill_source(self) -> None:
@@ -65,7 +52,7 @@ class Faults:
         self._kill("server")
 
     def kill_consumer(self) -> None:
-        self._rng.choice(self.stand.consumers).restart(signal.SIGKILL)
+        self.rng.choice(self.stand.consumers).restart(signal.SIGKILL)
 
     def kill_supervisor(self) -> None:
         """Its children die with it; the next one finds what they have left in shared memory."""
@@ -84,25 +71,20 @@ class Faults:
         self.stand.engine.start()
 
     def kill_database(self) -> None:
-        database = self._rng.choice(list(self.stand.databases.values()))
+        database = self.rng.choice(list(self.stand.databases.values()))
         database.kill()
         database.start()
 
     def stop_a_process_for_a_while(self) -> None:
         """SIGSTOP, and SIGCONT a moment later: for the others it is a process that hangs."""
         pids = self.stand.pids("source", "sink", "server") + [consumer.pid for consumer in self.stand.consumers]
-        pid = self._rng.choice(pids or [0])
-        with suppress(ProcessLookupError):
-            if pid:
-                os.kill(pid, signal.SIGSTOP)
-                self._pause(LONGEST_STOP_S)
-                os.kill(pid, signal.SIGCONT)
+        self.freeze([self.rng.choice(pids)])
 
     def _kill(self, role: str) -> None:
         pids = self.stand.pids(role)
         if pids:
             with suppress(ProcessLookupError):
-                os.kill(self._rng.choice(pids), signal.SIGKILL)
+                os.kill(self.rng.choice(pids), signal.SIGKILL)
 
     # -- connections to the databases ------------------------------------------------------------------------------
 
@@ -110,19 +92,16 @@ class Faults:
         self._proxy().cut()
 
     def cut_inside_an_event(self) -> None:
-        self._proxy().cut(after_bytes=self._rng.randrange(1, 20_000))
+        self._proxy().cut(after_bytes=self.rng.randrange(1, 20_000))
 
     def stall_a_connection(self) -> None:
         proxy = self._proxy()
         proxy.stall()
-        self._pause(LONGEST_STOP_S)
+        self.pause()
         proxy.restore()
 
     def corrupt_a_connection(self) -> None:
-        self._proxy().corrupt(after_bytes=self._rng.randrange(1, 20_000))
+        self._proxy().corrupt(after_bytes=self.rng.randrange(1, 20_000))
 
     def _proxy(self) -> Proxy:
-        return self._rng.choice(list(self.stand.proxies.values()))
-
-    def _pause(self, longest_s: float) -> None:
-        self._over.wait(self._rng.uniform(0.05, longest_s))
+        return self.rng.choice(list(self.stand.proxies.values()))

@@ -7,16 +7,13 @@ MySQL   ─▶ proxy ─▶ source my ────┴─▶ destination my ─�
 
 from __future__ import annotations
 
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any, Self
 
 from engine.owner import is_alive, process_start_time
-from tests.chaos.consumer import KeptReplica
-from tests.chaos.workload import END_TABLE, SCHEMA, TABLES, Writer, finish, make_tables, selected
+from tests.chaos.consumer_process import ConsumerProcess
+from tests.chaos.workload import END_TABLE, SCHEMA, TABLES, Writer, end_writers, finish, make_tables
 from tests.running_engine import RunningEngine
 from tests.servers.database import Database
 from tests.servers.mariadb import MariaDB
@@ -32,46 +29,6 @@ DESTINATIONS: dict[str, Any] = {
     "my": {"from": ["my"], "store": {"kind": "memory", "size": "16MiB"}},
     "both": {"partitions": 2, "sinks": 2, "batch_rows": 500, "order": "commit_time", "store": {"kind": "memory", "size": "4MiB"}},
 }
-
-
-class ConsumerProcess:
-    """A consumer in a process of its own, and the file it leaves."""
-
-    def __init__(self, folder: Path, address: str, destination: str, program: str = "tests.chaos.consumer") -> None:
-        self.destination = destination
-        self.file = folder / f"{destination}.sqlite"
-        self._log = folder / f"{destination}.log"
-        self._argv = [sys.executable, "-m", program, address, destination, str(self.file)]
-        self._start()
-
-    def _start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", *self._argv], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-            )
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process.poll() is None
-
-    def restart(self, how: signal.Signals) -> None:
-        self.end(how)
-        self._start()
-
-    def end(self, how: signal.Signals = signal.SIGKILL) -> None:
-        self._process.send_signal(how)
-        self._process.wait()
-
-    def replica(self) -> KeptReplica:
-        return KeptReplica(self.file)
-
-    @property
-    def log(self) -> str:
-        return self._log.read_text(errors="replace")[-3000:]
 
 
 class Stand:
@@ -132,43 +89,22 @@ class Stand:
         """No more faults, no more changes: wait until every consumer has the last change of each server."""
         for proxy in self.proxies.values():
             proxy.restore()
-        for writer in self.writers:
-            writer.stopping.set()
-        for writer in self.writers:
-            writer.join(60)
-            assert not writer.is_alive(), "a writer does not end"
-            assert writer.failure is None, f"a writer failed: {writer.failure!r}"
+        end_writers(self.writers)
         for database in self.databases.values():
             finish(database, 1)
         deadline = time.monotonic() + CATCH_UP_S
         for consumer in self.consumers:
-            replica = consumer.replica()
-            while not all(any(replica.rows(name, END_TABLE)) for name in self._sources_of(consumer)):
-                assert time.monotonic() < deadline, f"{consumer.destination} is behind: {self.engine.observe()}\n{consumer.log}"
-                time.sleep(0.1)
-            replica.db.close()
+            consumer.await_the_end(self._sources_of(consumer), deadline)
 
     def _sources_of(self, consumer: ConsumerProcess) -> set[str]:
         return {consumer.destination} & set(self.databases) or set(self.databases)
 
     def check(self) -> dict[str, dict[str, int]]:
         """Every replica equals SELECT, and nothing happened that must not; counts by destination."""
-        counts = {}
-        for consumer in self.consumers:
-            consumer.end()
-            replica = consumer.replica()
-            assert not replica.violations, f"{consumer.destination}: {replica.violations[:3]}"
-            for name in self._sources_of(consumer):
-                for table in TABLES:
-                    rows = selected(self.databases[name], table)
-                    mirrored = list(replica.rows(name, table))
-                    assert len(mirrored) == len(rows), f"{consumer.destination} {name}.{table}: {len(mirrored)} of {len(rows)}"
-                    for row in mirrored:
-                        truth = rows[row["id"]]
-                        assert all(truth[column] == row[column] for column in truth.keys() & row.keys()), (row, truth)
-            counts[consumer.destination] = {**replica.counts, "rows_at_the_end": len(mirrored)}
-            replica.db.close()
-        return counts
+        return {
+            consumer.destination: consumer.compare({name: self.databases[name] for name in self._sources_of(consumer)})
+            for consumer in self.consumers
+        }
 
     def __exit__(self, *exc: object) -> None:
         for writer in self.writers:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 import pymysql
@@ -118,6 +119,18 @@ class Writer(threading.Thread):
         except pymysql.err.OperationalError as error:
             if error.args[0] not in (1060, 1091):  # the column is there already, or gone
                 raise
+
+
+def end_writers(writers: Iterable[Writer]) -> int:
+    """How many transactions they have made."""
+    writers = list(writers)
+    for writer in writers:
+        writer.stopping.set()
+    for writer in writers:
+        writer.join(60)
+        assert not writer.is_alive(), "a writer does not end"
+        assert writer.failure is None, f"a writer failed: {writer.failure!r}"
+    return sum(writer.transactions for writer in writers)
 
 
 def finish(database: Database, run: int) -> None:

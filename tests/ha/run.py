@@ -18,8 +18,9 @@ def run(folder: Path, seed: int, *, seconds: float = 0.0, faults: int = 0, say: 
         trouble = Faults(stand, seed)
         go_wrong(trouble, seed, seconds=seconds, faults=faults, longest_pause_s=LONGEST_PAUSE_S, say=say)
         stand.settle()
-        transactions = sum(writer.transactions for writer in stand.writers)
-        return {"seed": seed, "faults": dict(trouble.done), "transactions": transactions, **stand.check()}
+        failovers = sum(pair.failovers for pair in stand.databases.values())
+        about = {"faults": dict(trouble.done), "failovers": failovers, "transactions": stand.transactions}
+        return {"seed": seed, **about, **stand.check()}
 
 
 if __name__ == "__main__":

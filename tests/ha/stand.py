@@ -1,13 +1,16 @@
-"""The stand of a chaos run of a cluster, every connection through a proxy of its own:
+"""The stand of a chaos run of a cluster, every connection through a proxy:
 
-3 ZooKeeper nodes ◀─ proxies ─ engine a, b, c ─ proxies ─▶ MariaDB        each engine has all its proxies for itself,
-                                   ▲                                      so that it alone can be cut off
-                                 proxies ◀─ consumer of orders, of audit
+          MariaDB pair ◀─┐
+                         ├─ proxies ◀─ engine a, b, c ─ proxies ─▶ 3 ZooKeeper nodes ◀─ proxies ─▶ each other
+            MySQL pair ◀─┘                  ▲
+                                         proxies ◀─ consumers of orders (MariaDB's changes, two) and of audit (MySQL's)
+
+Each engine has its proxies to ZooKeeper and before its own port for itself, so that it alone can be cut off. The databases are
+reached by the same URLs from all engines, as one config has them.
 """
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -18,45 +21,59 @@ from typing import Any, Self
 from engine.errors import MetaError
 from engine.ha.grant import Grant, boot_ns
 from engine.instance import Instance
-from tests.chaos.stand import ConsumerProcess
-from tests.chaos.workload import END_TABLE, SCHEMA, TABLES, Writer, finish, make_tables, selected
+from tests.chaos.consumer_process import ConsumerProcess
+from tests.chaos.workload import END_TABLE, SCHEMA, TABLES
+from tests.ha.databases import DatabasePair
+from tests.ha.overlap import Step, overlaps, read_served, read_steps
 from tests.running_engine import RunningEngine
 from tests.servers.mariadb import MariaDB
+from tests.servers.mysql import MySQL
 from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import Ensemble
 
 NAMES = ("a", "b", "c")
-DESTINATIONS = ("orders", "audit")
+DESTINATIONS = {"orders": "maria", "audit": "my"}  # and their sources
+CONSUMERS = {"orders": ["default", "second"], "audit": ["default"]}
 SESSION_S = 2.0
-CONNECTIONS = 3
-CATCH_UP_S = 90.0
+DETECTION_S = 1.0  # of a database that is gone
+CONNECTIONS = 2  # that write, to each database
+CATCH_UP_S = 120.0
 LOOK_S = 0.002
 
 
 class Member:
-    """One engine, and the proxies that its connections go through."""
+    """One engine, and the proxies that are its own."""
 
-    def __init__(self, folder: Path, name: str, ensemble: Ensemble, database: MariaDB, root: str) -> None:
+    def __init__(self, folder: Path, name: str, ensemble: Ensemble, databases: dict[str, DatabasePair], root: str) -> None:
         self.name = name
         self.zookeepers = [Proxy(node.port) for node in ensemble.nodes]
-        self.database = Proxy(database.port)
         port = free_port()
         self.consumers = Proxy(port)
         self.address = f"tcp://127.0.0.1:{self.consumers.port}"
-        url = database.url().replace(f":{database.port}", f":{self.database.port}")
-        source = {"url": url, "start": database.position(), "ring": "1MiB", "read_timeout_s": 3.0}
+        sources = {
+            source: {
+                "urls": pair.urls(), "start": pair.start_position, "ring": "1MiB",
+                "read_timeout_s": 3.0, "failover_s": DETECTION_S,
+            }
+            for source, pair in databases.items()
+        }  # fmt: skip
         include = [rf"{SCHEMA}\.({'|'.join((*TABLES, END_TABLE))})"]
-        destinations = {one: {"include": include, "store": {"kind": "memory", "size": "8MiB"}} for one in DESTINATIONS}
+        destinations = {
+            one: {
+                "from": [source], "include": include, "store": {"kind": "memory", "size": "8MiB"}, "consumers": CONSUMERS[one],
+            }
+            for one, source in DESTINATIONS.items()
+        }  # fmt: skip
         cluster = {
             "zookeeper": [f"127.0.0.1:{proxy.port}" for proxy in self.zookeepers], "root": root, "name": name,
             "address": self.address, "session_timeout_s": SESSION_S, "balance_after_s": 5.0,
         }  # fmt: skip
-        self.engine = RunningEngine(folder / name, {"shop": source}, destinations, cluster, listen=f"tcp://127.0.0.1:{port}")
+        self.engine = RunningEngine(folder / name, sources, destinations, cluster, listen=f"tcp://127.0.0.1:{port}")
 
     @property
     def proxies(self) -> list[Proxy]:
-        return [*self.zookeepers, self.database, self.consumers]
+        return [*self.zookeepers, self.consumers]
 
     def close(self) -> None:
         self.engine.__exit__()
@@ -117,12 +134,12 @@ class Stand:
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.folder = folder
-        self.ensemble = Ensemble()
-        self.database = MariaDB(innodb_flush_log_at_trx_commit=2)
+        self.ensemble = Ensemble(proxies=True)
+        self.databases = {"maria": DatabasePair(MariaDB), "my": DatabasePair(MySQL)}
         self.members: list[Member] = []
         self.consumers: list[ConsumerProcess] = []
-        self.writers: list[Writer] = []
         self.watch: Watch | None = None
+        self.transactions = 0
         self._seed = seed
 
     def __enter__(self) -> Self:
@@ -135,19 +152,22 @@ class Stand:
 
     def _start(self) -> None:
         self.ensemble.start()
-        self.database.start()
-        make_tables(self.database)
+        for pair in self.databases.values():
+            pair.start()
         root = f"/test/{uuid.uuid4().hex}"
-        self.members = [Member(self.folder, name, self.ensemble, self.database, root) for name in NAMES]
+        self.members = [Member(self.folder, name, self.ensemble, self.databases, root) for name in NAMES]
         self.watch = Watch(self.members)
         self.watch.start()
         for member in self.members:
             member.engine.start()
         addresses = ",".join(member.address for member in self.members)
-        self.consumers = [ConsumerProcess(self.folder, addresses, one, "tests.ha.consumer") for one in DESTINATIONS]
-        for number in range(CONNECTIONS):
-            self.writers.append(Writer(self.database, number, self._seed * 1000 + number, alters=number == 0))
-            self.writers[-1].start()
+        self.consumers = [
+            ConsumerProcess(self.folder, addresses, destination, consumer)
+            for destination, consumers in CONSUMERS.items()
+            for consumer in consumers
+        ]
+        for number, pair in enumerate(self.databases.values()):
+            pair.write(CONNECTIONS, self._seed * 1000 + number * 100)
 
     # -- the end ---------------------------------------------------------------------------------------------------
 
@@ -156,21 +176,10 @@ class Stand:
         for member in self.members:
             for proxy in member.proxies:
                 proxy.restore()
-        for writer in self.writers:
-            writer.stopping.set()
-        for writer in self.writers:
-            writer.join(60)
-            assert not writer.is_alive(), "a writer does not end"
-            assert writer.failure is None, f"a writer failed: {writer.failure!r}"
-        finish(self.database, 1)
+        self.transactions = sum(pair.finish() for pair in self.databases.values())
         deadline = time.monotonic() + CATCH_UP_S
         for consumer in self.consumers:
-            replica = consumer.replica()
-            while not any(replica.rows("shop", END_TABLE)):
-                assert consumer.running, f"{consumer.destination} ended: {consumer.log}"
-                assert time.monotonic() < deadline, f"{consumer.destination} is behind: {consumer.log}"
-                time.sleep(0.1)
-            replica.db.close()
+            consumer.await_the_end([DESTINATIONS[consumer.destination]], deadline)
 
     def check(self) -> dict[str, Any]:
         """Replicas equal SELECT, nothing acked came again, and no two engines ever served one destination at once."""
@@ -178,40 +187,36 @@ class Stand:
         self.watch.over.set()
         self.watch.join()
         assert not self.watch.faults, self.watch.faults[:3]
-        done: dict[str, Any] = {"looks": self.watch.looks, "leases": len(self._leases_taken())}
+        done: dict[str, Any] = {"looks": self.watch.looks}
         for consumer in self.consumers:
-            consumer.end()
-            replica = consumer.replica()
-            assert not replica.violations, f"{consumer.destination}: {replica.violations[:3]}"
-            for table in TABLES:
-                rows = selected(self.database, table)
-                mirrored = list(replica.rows("shop", table))
-                assert len(mirrored) == len(rows), f"{consumer.destination} {table}: {len(mirrored)} of {len(rows)}"
-                for row in mirrored:
-                    truth = rows[row["id"]]
-                    assert all(truth[column] == row[column] for column in truth.keys() & row.keys()), (row, truth)
-            done[consumer.destination] = replica.counts
-            replica.db.close()
-        return done
+            source = DESTINATIONS[consumer.destination]
+            counts = consumer.compare({source: self.databases[source].primary})
+            done[f"{consumer.destination} {consumer.consumer}"] = counts
+        return done | self._check_epochs()
 
-    def _leases_taken(self) -> dict[tuple[str, int], str]:
-        """From the engines' logs: destination and epoch → engine; each epoch has one."""
-        taken: dict[tuple[str, int], str] = {}
+    def _check_epochs(self) -> dict[str, Any]:
+        """From the logs of engines and consumers."""
+        steps: list[Step] = []
         for member in self.members:
-            log = member.engine.log_path.read_text(errors="replace")
-            for destination, epoch in re.findall(r"lease destination=(\S+) epoch=(\d+) event=taken", log):
-                other = taken.setdefault((destination, int(epoch)), member.name)
-                assert other == member.name, f"{destination}: epoch {epoch} was taken by {other} and {member.name}"
-        return taken
+            steps += read_steps(member.name, member.engine.log_path.read_text(errors="replace"))
+        batches, epochs = 0, 0
+        for destination in DESTINATIONS:
+            logs = [consumer.replica().served for consumer in self.consumers if consumer.destination == destination]
+            served = [batch for noted in logs for batch in read_served(noted)]
+            assert served, f"no consumer of {destination} was served"
+            found = overlaps(destination, steps, served)
+            assert not found, found[:3]
+            batches += len(served)
+            epochs += len({batch.epoch for batch in served})
+        return {"leases": sum(step.event == "taken" for step in steps), "batches": batches, "epochs_served": epochs}
 
     def __exit__(self, *exc: object) -> None:
-        for writer in self.writers:
-            writer.stopping.set()
         if self.watch is not None:
             self.watch.over.set()
         for consumer in self.consumers:
             consumer.end(signal.SIGKILL)
         for member in self.members:
             member.close()
-        self.database.close()
+        for pair in self.databases.values():
+            pair.close()
         self.ensemble.close()

@@ -16,7 +16,10 @@ def follow(replica: Database, primary: Database, *, by_gtid: bool = True) -> Non
     """Let `replica` replicate all that `primary` has written and writes; without GTIDs, what it writes from now on."""
     account = f"HOST='127.0.0.1', {{0}}_PORT={primary.port}, {{0}}_USER='{REPL_USER}', {{0}}_PASSWORD='{REPL_PASSWORD}'"
     if primary.name == "mariadb":
-        replica.sql(f"CHANGE MASTER TO MASTER_{account.format('MASTER')}, MASTER_USE_GTID=slave_pos", "START SLAVE")
+        replica.sql(
+            f"CHANGE MASTER TO MASTER_{account.format('MASTER')}, MASTER_USE_GTID=slave_pos, MASTER_CONNECT_RETRY=1",
+            "START SLAVE",
+        )
     else:
         file, _, offset = primary.position().partition(":")
         place = "SOURCE_AUTO_POSITION=1" if by_gtid else f"SOURCE_LOG_FILE='{file}', SOURCE_LOG_POS={offset}"

@@ -10,6 +10,7 @@ from typing import Self
 
 from tests.servers import install
 from tests.servers.process import Process, free_port
+from tests.servers.proxy import Proxy
 
 READY_S = 30.0
 # Session time-outs are clamped to 2-20 ticks otherwise: a small tick and a low bound make expiry tests quick.
@@ -121,16 +122,36 @@ class ZooKeeper:
 class Ensemble:
     """`with Ensemble() as ensemble: KazooClient(ensemble.hosts)`: three nodes, of which two must be there."""
 
-    def __init__(self, count: int = 3, tick_ms: int = TICK_MS) -> None:
+    def __init__(self, count: int = 3, tick_ms: int = TICK_MS, *, proxies: bool = False) -> None:
+        """proxies: nodes reach each other through proxies, so that they can be cut off from each other."""
         self.nodes: list[ZooKeeper] = []
+        self.links: dict[tuple[int, int], list[Proxy]] = {}  # from one node to another: quorum and election
         try:
             self.nodes += [ZooKeeper(number, tick_ms) for number in range(1, count + 1)]
+            for node in self.nodes:
+                node.peers = {f"server.{peer.number}": self._way(node, peer, proxies) for peer in self.nodes}
         except BaseException:
             self.close()
             raise
-        peers = {f"server.{node.number}": f"127.0.0.1:{node.quorum_port}:{node.election_port}" for node in self.nodes}
-        for node in self.nodes:
-            node.peers = peers
+
+    def _way(self, node: ZooKeeper, peer: ZooKeeper, proxies: bool) -> str:
+        ports = [peer.quorum_port, peer.election_port]
+        if proxies and node is not peer:
+            self.links[node.number, peer.number] = [Proxy(port) for port in ports]
+            ports = [proxy.port for proxy in self.links[node.number, peer.number]]
+        return f"127.0.0.1:{ports[0]}:{ports[1]}"
+
+    def part(self, one: ZooKeeper, other: ZooKeeper) -> None:
+        """Nothing passes between two nodes until `rejoin`; then what was held back does, as TCP has it."""
+        for proxy in self._between(one, other):
+            proxy.stall()
+
+    def rejoin(self, one: ZooKeeper, other: ZooKeeper) -> None:
+        for proxy in self._between(one, other):
+            proxy.restore()
+
+    def _between(self, one: ZooKeeper, other: ZooKeeper) -> list[Proxy]:
+        return self.links[one.number, other.number] + self.links[other.number, one.number]
 
     @property
     def hosts(self) -> str:
@@ -162,6 +183,9 @@ class Ensemble:
     def close(self) -> None:
         for node in self.nodes:
             node.close()
+        for proxies in self.links.values():
+            for proxy in proxies:
+                proxy.close()
 
     def __enter__(self) -> Self:
         try:
