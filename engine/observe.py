@@ -86,6 +86,8 @@ def _complaints(
     found = []
     if silences and silences[SUPERVISOR] > STALLED_S:
         found.append(f"the supervisor stands still: pid={state['pid']} seconds={silences[SUPERVISOR]:.0f}")
+    if (state.get("cluster") or {}).get("trouble"):
+        found.append(f"cluster: {state['cluster']['trouble']}")
     for stage in stages:
         facts = f"{stage['title']} is {stage['state']}"
         if stage["state"] == "stalled":
