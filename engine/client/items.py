@@ -109,11 +109,6 @@ class _Placed:
         return int(self._record[_SOURCE])
 
     @property
-    def again(self) -> bool:
-        """It may have come before, under the identity that another server gave it: apply it so that twice does no harm."""
-        return bool(self._record[_FLAGS] & AGAIN)
-
-    @property
     def timestamp(self) -> datetime:
         """Commit time, aware, in UTC."""
         return _EPOCH + timedelta(microseconds=self._record[_TIME])
