@@ -162,7 +162,10 @@ def main(argv: list[str]) -> int:
         if name == SPARE:
             load(role)
         lines = Lines(sys.stdin.fileno())
-        first = json.loads(lines.next())
+        line = lines.next()
+        if not line:  # the supervisor is gone, or needs no spare any more
+            return EXIT_STOPPED
+        first = json.loads(line)
         config = Config.model_validate(first["config"])
         instance = Instance(config.server.data_dir)
         beat_at(instance, first["place"])

@@ -21,7 +21,9 @@ from tests.servers.mysql import MySQL
 from tests.servers.zookeeper import Ensemble, ZooKeeper
 
 MAKERS = {"mariadb": MariaDB, "mysql": MySQL}
-ZOOKEEPERS = {"zookeeper": ("shared_zookeeper", "strict_zookeeper", "ensemble")}  # other fixtures that need this server
+ZOOKEEPERS = {
+    "zookeeper": ("shared_zookeeper", "strict_zookeeper", "parting_ensemble", "ensemble")
+}  # other fixtures that need this server
 EXTRA_MAKERS = {"mariadb_next": MariaDBNext}  # a test that asks for these is skipped where they can't be had, never failed
 
 
@@ -156,6 +158,12 @@ def zookeeper() -> Iterator[ZooKeeper]:
 def strict_zookeeper() -> Iterator[ZooKeeper]:
     """One that grants sessions of 1 s to 2 s only."""
     yield from _make_zookeeper(ZooKeeper, tick_ms=500, most_session_ms=2000)
+
+
+@pytest.fixture
+def parting_ensemble() -> Iterator[Ensemble]:
+    """Three nodes of the test's own that can be cut off from each other."""
+    yield from _make_zookeeper(Ensemble, proxies=True)
 
 
 @pytest.fixture

@@ -125,7 +125,17 @@ class ZooKeeperMeta:
         return key
 
     def packed_schema(self, table_key: int) -> bytes | None:
-        return self._persist(lambda: self._put_together(self._read(self._path("schemas", str(table_key)))[0]))
+        """What stands there never changes; that it isn't there yet may be old news of a node that lags behind."""
+        path = self._path("schemas", str(table_key))
+
+        def read() -> bytes | None:
+            content = self._read(path)[0]
+            if content is None:
+                self.session.up_to_date()
+                content = self._read(path)[0]
+            return self._put_together(content)
+
+        return self._persist(read)
 
     # -- acked positions -------------------------------------------------------------------------------------------
 
