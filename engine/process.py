@@ -70,8 +70,9 @@ def die_with(parent_pid: int) -> None:
 
 def load(role: str) -> None:
     """What a stage of this role in a cluster is going to need."""
-    importlib.import_module(f"engine.{role}.stage")
-    importlib.import_module("engine.meta.zookeeper")
+    names = {"source": ("engine.source.history.ddl",)}.get(role, ())  # for a table that it has to ask the server about
+    for name in (f"engine.{role}.stage", "engine.meta.zookeeper", *names):
+        importlib.import_module(name)
 
 
 def build_stage(role: str, name: str, number: int, config: Config, instance: Instance, active: list[str] | None = None) -> Stage:

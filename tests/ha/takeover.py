@@ -117,7 +117,8 @@ def main() -> None:
                         _pause.wait(LOOK_S)
                     _pause.wait(SETTLE_S)
                 for what, measured in (("serving", [one for one, _ in times]), ("data", [one for _, one in times])):
-                    shown = f"median {statistics.median(measured):.3f} s, longest {max(measured):.3f} s"
+                    each = " ".join(f"{one:.2f}" for one in measured)
+                    shown = f"{each}: median {statistics.median(measured):.3f} s, longest {max(measured):.3f} s"
                     print(f"{name:6} {what:8} {shown}", flush=True)
         finally:
             client.stop()
