@@ -4,13 +4,25 @@ from typing import NamedTuple
 
 from engine.errors import RingError
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from engine._ring cimport (
     RING_NEVER, RING_PLACES, RING_READER_ACTIVE, RING_READERS, Reader, Ring, ring_ack_load_acquire, ring_floor_load_acquire,
     ring_floor_lower, ring_floor_raise, ring_mark_place, ring_note_write, ring_place_reader, ring_put_load_acquire,
     ring_reader_note_write, ring_slot_t, ring_slowest_ack, ring_slowest_ack_after_fence, ring_state_load_acquire, ring_t,
     ring_tail_load_acquire, ring_tail_raise, ring_wake,
 )
+
+
+cdef extern from "_record.h" nogil:
+    enum:
+        RECORD_HEAD_BYTES
+        RECORD_LENGTH_AT
+        RECORD_KIND_AT
+        RECORD_BEGIN
+        RECORD_COMMIT
+        RECORD_DDL
+        RECORD_HEARTBEAT
+    uint32_t record_u32(const uint8_t *p) noexcept
 
 
 class ReaderState(NamedTuple):
@@ -63,6 +75,15 @@ def move_to(Reader reader not None, uint64_t sequence):
                         reason="start_gone", remedy="start at the oldest record held, or later")
     slot.notes[0].at = slot.notes[1].at = RING_NEVER
     ring_wake(&ring.header.ack_signal, &ring.header.ack_waiters)
+
+
+def transaction_marks(const uint8_t[::1] records not None, uint64_t at):
+    """Offsets of the begin, commit, DDL and heartbeat records from the record at `at` on, one by one."""
+    cdef uint64_t end = records.shape[0]
+    while at + RECORD_HEAD_BYTES <= end:
+        if records[at + RECORD_KIND_AT] in (RECORD_BEGIN, RECORD_COMMIT, RECORD_DDL, RECORD_HEARTBEAT):
+            yield at
+        at += record_u32(&records[at + RECORD_LENGTH_AT])
 
 
 def state_of(Ring ring not None):

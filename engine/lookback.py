@@ -1,12 +1,14 @@
 """Going back: where in a store a consumer starts that asks for an earlier place than its last ack.
 
 What all consumers have acked stays in a store until its room is needed. `places` of the ring are sparse starts of records;
-a look at the heads there says between which two the wanted record is, and a scan of that piece finds it.
+a look at the heads there says between which two the wanted record is, and a scan of that piece finds it. GTIDs are in no order
+that would help: for a set all begins that are held are looked at, up to the wanted one, for LONGEST_LOOK_S at most.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import msgpack
@@ -15,18 +17,23 @@ from engine.errors import RingError
 from engine.meta import SourceHistory
 from engine.position import Start, parse_start, split_file_name
 from engine.record import HEAD_BYTES, Head, Kind, unpack_head
-from engine.ring import Reader, Ring, move_to, places
+from engine.ring import Reader, Ring, move_to, places, transaction_marks
+from engine.source.gtid_set import Gtids, MariadbGtids, MysqlGtids, unpack_gtids
 
+LONGEST_LOOK_S = 10.0  # for one start; the server serves nobody meanwhile
+LOOKS_AT_A_TIME = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 STARTS = (Kind.BEGIN, Kind.DDL)  # records at which a consumer may start: nothing of a transaction is before them
 
 
-def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, SourceHistory]) -> None:
-    """Move a reader of ours, get and ack, to `wanted`: "oldest", "latest", a place as "binlog.000012:4", or a time.
+def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, SourceHistory], executed: Iterable[str] = ()) -> None:
+    """Move a reader of ours, get and ack, to `wanted`: "oldest", "latest", a place as "binlog.000012:4", a time, or "gtid:<set>".
 
-    It then stands before the first transaction that begins there or later; after "latest", at the end. With several sources a
-    place counts for those whose binlog files have that name. The reader's notes and what meta has of its acks are for the
-    caller to forget.
+    It then stands before the first transaction that begins there or later, or that is not in the set; after "latest", at the end.
+    With several sources a place counts for those whose binlog files have that name. The reader's notes and what meta has of its
+    acks are for the caller to forget.
+
+    executed: the newest GTID sets that are known of the sources. What the store doesn't hold of them has to be in a set.
 
     Raises:
         RingError: the store no longer holds that (reason start_gone, with what it does hold). The reader stays where it is.
@@ -41,7 +48,12 @@ def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, Sourc
         return
     move_to(reader, held[0])  # from here on nothing is overwritten
     try:
-        move_to(reader, held[0] + _find(reader.view(), [place - held[0] for place in held], wanted, histories))
+        start = None if wanted == "oldest" else parse_start(wanted)
+        if start is not None and start.kind == "gtid":
+            found = _find_after(reader.view(), unpack_gtids(start.gtid), executed)
+        else:
+            found = _find(reader.view(), [place - held[0] for place in held], wanted, histories)
+        move_to(reader, held[0] + found)
     except BaseException:
         move_to(reader, before)
         raise
@@ -85,7 +97,7 @@ def _fragment(view: memoryview, at: int) -> int:
 def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, SourceHistory]) -> int:
     """Offset in the view. held: offsets where records begin, ascending from 0."""
     if wanted == "oldest":
-        return next((at for at, head in _records(view, 0) if head.kind in STARTS), len(view))
+        return next((at for at, head in _marks(view, 0) if head.kind in STARTS), len(view))
     start = parse_start(wanted)
     sources = set(histories)
     if start.kind == "time":
@@ -109,7 +121,7 @@ def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, S
         )  # fmt: skip
     low = max((at for at in held if is_before(unpack_head(view, at))), default=0)
     found, last_end, oldest = None, low, None
-    for at, head in _records(view, low):
+    for at, head in _marks(view, low):
         if is_before(head):
             oldest, found = oldest or head, None
         elif head.kind in STARTS:
@@ -127,9 +139,79 @@ def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, S
     return last_end if found is None else found
 
 
+def _find_after(view: memoryview, seen: Gtids, executed: Iterable[str]) -> int:
+    """Offset in the view of the first transaction that is not in the set; its end, if all are."""
+    first: Gtids = type(seen)()  # of each domain, or uuid and tag, what is held first
+    found = len(view)
+    for at, head in _marks(view, 0):
+        if head.kind not in STARTS:
+            continue
+        text = _gtid_at(view, at, head)
+        gtid = unpack_gtids(text) if text is not None else None
+        if not isinstance(gtid, type(seen)):
+            raise RingError(
+                "the store holds a transaction without such a GTID", start=f"gtid:{seen}", gtid=text, reason="start_unknown",
+                remedy="start with a place or a time",
+            )  # fmt: skip
+        first = gtid.union(first) if not _knows(first, gtid) else first  # type: ignore[arg-type]
+        if not seen.contains(gtid):  # type: ignore[arg-type]
+            found = at
+            break
+    lacking = _before(first, executed).subtract(seen)  # type: ignore[arg-type]
+    if str(lacking):
+        raise RingError(
+            "the store no longer holds this start", start=f"gtid:{seen}", reason="start_gone", lacking=str(lacking)[:200],
+            remedy='start with "oldest", or with a set that has what the store does not hold any more',
+        )  # fmt: skip
+    return found
+
+
+def _gtid_at(view: memoryview, at: int, head: Head) -> str | None:
+    """Of a BEGIN or DDL record."""
+    unpacker = msgpack.Unpacker()
+    unpacker.feed(view[at + HEAD_BYTES : at + head.length])
+    unpacker.skip()
+    return unpacker.unpack()[0 if head.kind == Kind.BEGIN else 2]
+
+
+def _knows(first: Gtids, gtid: Gtids) -> bool:
+    if isinstance(first, MysqlGtids) and isinstance(gtid, MysqlGtids):
+        return gtid.owners.keys() <= first.owners.keys()
+    return isinstance(first, MariadbGtids) and isinstance(gtid, MariadbGtids) and gtid.domains.keys() <= first.domains.keys()
+
+
+def _before(first: Gtids, executed: Iterable[str]) -> Gtids:
+    """All that was executed, but of what is held only what came before the first that is held."""
+    known = [gtids for text in executed if isinstance(gtids := unpack_gtids(text), type(first))]
+    if isinstance(first, MysqlGtids):
+        owners = {
+            owner: intervals for gtids in known if isinstance(gtids, MysqlGtids) for owner, intervals in gtids.owners.items()
+        }
+        held = {owner: [(1, low - 1)] if low > 1 else [] for owner, ((low, _), *_) in first.owners.items()}
+        return MysqlGtids({**owners, **held})
+    domains = {domain: last for gtids in known if isinstance(gtids, MariadbGtids) for domain, last in gtids.domains.items()}
+    return MariadbGtids({**domains, **{domain: (server, number - 1) for domain, (server, number) in first.domains.items()}})
+
+
 def _begins_at(head: Head, start: Start) -> bool:
     """The first record held is exactly what was asked for: nothing is missing before it."""
     return start.kind == "file" and head.identity[:2] == (split_file_name(start.file)[1], start.offset)
+
+
+def _marks(view: memoryview, at: int) -> Iterator[tuple[int, Head]]:
+    """What is not inside a transaction, from there on.
+
+    Raises:
+        RingError: it takes too long; all sessions wait for it.
+    """
+    until_s = time.monotonic() + LONGEST_LOOK_S
+    for count, mark in enumerate(transaction_marks(view, at)):
+        if count % LOOKS_AT_A_TIME == LOOKS_AT_A_TIME - 1 and time.monotonic() > until_s:
+            raise RingError(
+                "the store holds too much to be searched for this start", seconds=LONGEST_LOOK_S, reason="start_unknown",
+                remedy='start with "oldest", "latest" or another kind of place',
+            )  # fmt: skip
+        yield mark, unpack_head(view, mark)
 
 
 def _records(view: memoryview, at: int) -> Iterator[tuple[int, Head]]:

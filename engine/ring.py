@@ -13,7 +13,18 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from engine._retained import ReaderState, RingState, move_to, places, raise_floor, restore, state_of, sync_failed, view
+from engine._retained import (
+    ReaderState,
+    RingState,
+    move_to,
+    places,
+    raise_floor,
+    restore,
+    state_of,
+    sync_failed,
+    transaction_marks,
+    view,
+)
 from engine._ring import (
     FULL,
     NOTE_BYTES,
@@ -51,6 +62,7 @@ __all__ = [
     "ring_path",
     "state_of",
     "sync_failed",
+    "transaction_marks",
     "view",
     "wait_any",
 ]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
+from itertools import pairwise
 
+import msgpack
 import pytest
 
+from engine import lookback
 from engine.errors import RingError
 from engine.lookback import EPOCH, back_to_whole_change, start_at
 from engine.meta import SourceHistory
-from engine.record import unpack_head
+from engine.record import HEAD_BYTES, unpack_head
 from engine.ring import FULL, Ring
 from tests.histories import History
 
 MIB = 1 << 20
+UUID, OTHER = "3e11fa47-71ca-11e1-9e33-c80aa9429562", "00010203-0405-0607-0809-0a0b0c0d0e0f"
 HISTORIES = {1: SourceHistory("shop", "binlog"), 2: SourceHistory("depot", "other")}
 
 
@@ -41,11 +46,11 @@ def fill(ring: Ring, transactions: int) -> list[bytes]:
     return begins
 
 
-def started(ring: Ring, wanted: str) -> bytes:
+def started(ring: Ring, wanted: str, executed: Iterable[str] = ()) -> bytes:
     """The first record from there on; b"": the end."""
     reader = ring.reader("cache")
     reader.open()
-    start_at(ring, reader, wanted, HISTORIES)
+    start_at(ring, reader, wanted, HISTORIES, executed)
     assert reader.get == reader.ack
     view = bytes(reader.view())
     return view[: unpack_head(view).length] if view else b""
@@ -91,9 +96,67 @@ def test_what_is_overwritten_is_refused_with_what_is_there_and_the_reader_stays(
     assert ring.reader("cache").ack == before
 
 
-def test_a_gtid_is_refused_by_name(ring) -> None:
-    fill(ring, 3)
-    with pytest.raises(RingError, match="can't be searched for this start") as caught:
+def gtid_of(begin: bytes) -> str:
+    return msgpack.unpackb(begin[HEAD_BYTES + 1 :])[0]
+
+
+def put_transactions(ring: Ring, gtids: list[str | None]) -> dict[str | None, bytes]:
+    """One transaction each; returns their begins."""
+    history, begins = History(), {}
+    for gtid in gtids:
+        begins[gtid] = history.begin(gtid)
+        for record in (begins[gtid], history.change(), history.commit()):
+            assert ring.try_put(record) != FULL
+    return begins
+
+
+def test_after_a_gtid_set_comes_the_first_transaction_that_is_not_in_it(ring) -> None:
+    begins = fill(ring, 1000)
+    held = begins[begins.index(started(ring, "oldest")) :]
+    for before, after in list(pairwise(held))[::20]:
+        assert started(ring, f"gtid:{gtid_of(before)}") == after
+    assert started(ring, f"gtid:{gtid_of(held[-1])}") == b""
+
+
+def test_a_gtid_set_that_ends_before_what_is_held_is_refused_with_what_it_lacks(ring) -> None:
+    begins = fill(ring, 1000)
+    oldest = begins.index(started(ring, "oldest"))
+    with pytest.raises(RingError, match=r"no longer holds this start .*lacking=0-1-\d+") as caught:
+        started(ring, f"gtid:{gtid_of(begins[oldest - 2])}")
+    assert caught.value.reason == "start_gone"
+
+
+def test_no_transaction_of_a_domain_that_is_behind_is_left_out(ring) -> None:
+    begins = put_transactions(ring, ["0-1-7", "5-2-3", "0-1-8", "5-2-4", "0-1-9"])
+    assert started(ring, "gtid:0-1-8,5-2-2") == begins["5-2-3"]
+    assert started(ring, "gtid:0-1-8,5-2-3") == begins["5-2-4"]
+    assert started(ring, "gtid:0-1-6,5-2-2") == begins["0-1-7"]
+    for behind in ("gtid:0-1-8,5-2-1", "gtid:0-1-8"):
+        with pytest.raises(RingError, match="lacking=5-2-2"):
+            started(ring, behind)
+
+
+def test_gaps_and_servers_of_a_set_of_mysql_count(ring) -> None:
+    begins = put_transactions(ring, [f"{UUID}:{n}" for n in range(5, 12)])
+    assert started(ring, f"gtid:{UUID}:1-7") == begins[f"{UUID}:8"]
+    assert started(ring, f"gtid:{UUID}:1-6:8-9") == begins[f"{UUID}:7"]
+    assert started(ring, f"gtid:{UUID}:1-20,{OTHER}:1-5") == b""
+    with pytest.raises(RingError, match=f"lacking={UUID}:3"):
+        started(ring, f"gtid:{UUID}:1-2:4-8")
+
+
+def test_what_was_executed_and_is_not_held_has_to_be_in_the_set(ring) -> None:
+    begins = put_transactions(ring, [f"{UUID}:{n}" for n in range(5, 12)])
+    executed = [f"{UUID}:1-9,{OTHER}:1-5"]
+    assert started(ring, f"gtid:{UUID}:1-7,{OTHER}:1-5", executed) == begins[f"{UUID}:8"]
+    with pytest.raises(RingError, match=f"lacking={OTHER}:5"):
+        started(ring, f"gtid:{UUID}:1-7,{OTHER}:1-4", executed)
+
+
+@pytest.mark.parametrize("gtid", [None, f"{UUID}:5"])
+def test_a_set_says_nothing_of_transactions_without_such_a_gtid(ring, gtid) -> None:
+    put_transactions(ring, [gtid])
+    with pytest.raises(RingError, match="a transaction without such a GTID") as caught:
         started(ring, "gtid:0-1-5")
     assert caught.value.reason == "start_unknown"
 
@@ -147,6 +210,17 @@ def test_it_stays_where_it_is_if_the_first_fragment_is_overwritten(ring) -> None
     ack = reader.ack
     back_to_whole_change(ring, reader)
     assert (reader.ack, reader.note()) == (ack, b"open")
+
+
+def test_a_search_that_takes_too_long_is_refused_and_the_reader_stays(ring, monkeypatch) -> None:
+    begins = fill(ring, 1000)
+    before = ring.reader("cache").ack
+    monkeypatch.setattr(lookback, "LONGEST_LOOK_S", -1.0)
+    monkeypatch.setattr(lookback, "LOOKS_AT_A_TIME", 10)
+    with pytest.raises(RingError, match="too much to be searched") as caught:
+        started(ring, f"gtid:{gtid_of(begins[-1])}")
+    assert caught.value.reason == "start_unknown"
+    assert ring.reader("cache").ack == before
 
 
 def test_a_reader_between_two_changes_stays_where_it_is(ring) -> None:

@@ -1,9 +1,12 @@
 """get, ack and rollback of one consumer in one partition."""
 
+from contextlib import closing
+
 import pytest
 
 from engine.counters import ConsumerCounter
 from engine.errors import InternalError, Refused
+from engine.file_store import Checkpoints, make_store
 from engine.position import Identity
 from engine.record import TORN, Kind, unpack_head
 from engine.ring import Ring, iter_records
@@ -13,9 +16,10 @@ from tests.histories import History, put
 MIB = 1 << 20
 
 
-@pytest.fixture
-def ring():
-    ring = Ring.create(None, MIB)
+@pytest.fixture(params=["memory", "file"])
+def ring(request, tmp_path):
+    """A store of either kind."""
+    ring = Ring.create(None, MIB) if request.param == "memory" else make_store("r", tmp_path / "r", MIB, 1, str(tmp_path))
     ring.open_writer()
     ring.add_reader("cache")
     yield ring
@@ -27,6 +31,16 @@ def cursor(ring):
     cursor = open_cursor(ring)
     yield cursor
     cursor.close()
+
+
+@pytest.fixture
+def free(ring):
+    """Gives the writer the room of what is acked, as checkpoints do; a store in memory needs none."""
+    if not ring.data_path:
+        yield lambda: None
+        return
+    with closing(Checkpoints(ring)) as checkpoints:
+        yield checkpoints.write
 
 
 def open_cursor(ring, acked=None, numbers=None):
@@ -153,7 +167,7 @@ def test_half_a_fragmented_change_is_never_handed_out_while_the_ring_has_room_fo
     assert cursor.next_batch(1000, MIB).rows == 1
 
 
-def test_a_change_larger_than_half_the_ring_comes_in_parts(ring, cursor):
+def test_a_change_larger_than_half_the_ring_comes_in_parts(ring, cursor, free):
     history = History()
     begin, pieces = history.begin(), history.fragments(12, 128 * 1024)
     expected = [begin, *pieces, history.commit()]
@@ -166,6 +180,7 @@ def test_a_change_larger_than_half_the_ring_comes_in_parts(ring, cursor):
             cursor.ack(batch.number)
             assert batch.positions == {} or waiting == [] or batch.positions[1] < unpack_head(pieces[0]).identity
             cursor.settle()
+        free()
     assert received == b"".join(expected)
 
 

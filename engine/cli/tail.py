@@ -36,7 +36,8 @@ def tail(
     max: Annotated[int | None, typer.Option(help="End after so many changes.", min=1)] = None,
     idle_exit: Annotated[float | None, typer.Option(help="End with 0 after so many seconds without a change.")] = None,
     from_: Annotated[
-        str | None, typer.Option("--from", help='A new consumer begins at "oldest", "latest", "binlog.000012:4" or a time.')
+        str | None,
+        typer.Option("--from", help='A new consumer begins at "oldest", "latest", "binlog.000012:4", "gtid:<set>" or a time.'),
     ] = None,
     transactions: Annotated[bool, typer.Option("--transactions", help="Print begin and commit too.")] = False,
 ) -> None:

@@ -11,7 +11,7 @@ from engine.errors import EngineError, Refused, RingError
 from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.lookback import back_to_whole_change, start_at
-from engine.meta import Meta, SourceHistory
+from engine.meta import Meta
 from engine.ring import Ring
 from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, EXPIRED, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
@@ -139,14 +139,16 @@ class Destination:
                 store.ring.drop_reader(consumer)
             raise
 
-    def _begin_at(self, consumer: str, start: str, histories: dict[int, SourceHistory]) -> None:
+    def _begin_at(self, consumer: str, start: str, meta: Meta) -> None:
         """Move a new consumer, in all partitions, to where it wants to begin."""
+        histories = {number: history for number, history in meta.histories().items() if history.source in self.sources}
+        executed = [sets[-1][1] for number in histories if (sets := meta.gtid_sets(number))]
         try:
             for store in self.stores:
                 reader = store.ring.reader(consumer)
                 reader.open()
                 try:
-                    start_at(store.ring, reader, start, histories)
+                    start_at(store.ring, reader, start, histories, executed)
                 finally:
                     reader.release()
         except EngineError as error:
@@ -155,6 +157,7 @@ class Destination:
             raise SessionRefused(
                 UNKNOWN_START, f"this consumer can't begin there: {error.what}", remedy=error.remedy, destination=self.name,
                 consumer=consumer, start=repr(start[:100]), oldest=error.facts.get("oldest"),
+                lacking=error.facts.get("lacking"),
             ) from None  # fmt: skip
 
     def stand_by(self, session: Session, hello: Hello) -> int:
@@ -177,12 +180,8 @@ class Destination:
         claims = ((hello.consumer, partition) for partition in partitions)
         return {self._claims[claim] for claim in claims if claim in self._claims}
 
-    def claim(
-        self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper, histories: dict[int, SourceHistory]
-    ) -> list[Lane]:
+    def claim(self, session: Session, hello: Hello, acks: AckKeeper | LateAckKeeper, meta: Meta) -> list[Lane]:
         """The partitions that a session asks for, from their last acks on; ends an older session that has them.
-
-        histories: what the source numbers stand for, for a start that is a place.
 
         Raises:
             SessionRefused: unknown partition, consumer busy, or too many consumers.
@@ -216,7 +215,7 @@ class Destination:
                 consumer=hello.consumer, remedy="name one of those that exist, or forget one that is no longer needed",
             ) from None  # fmt: skip
         if hello.start is not None:
-            self._begin_at(hello.consumer, hello.start, histories)
+            self._begin_at(hello.consumer, hello.start, meta)
         numbers = BatchNumbers()
         kept = acks.acked(self.name)
         lanes = []

@@ -253,7 +253,7 @@ class Session:
         """Open the session, at once or when its turn has come."""
         try:
             comes_back = destination.comes_back(hello, self._hub.meta)
-            lanes = destination.claim(self, hello, self._hub.acks, self._hub.meta.histories() if hello.start else {})
+            lanes = destination.claim(self, hello, self._hub.acks, self._hub.meta)
         except SessionRefused as error:
             self.fail(error.code, str(error), error.elsewhere)
             return

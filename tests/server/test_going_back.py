@@ -44,11 +44,17 @@ def test_a_new_consumer_gets_what_all_others_have_acked(server):
     assert first_of(server, "a", "oldest") == begins[0]
     assert first_of(server, "b", f"binlog.000001:{begins[3].start}") == begins[3]
     assert first_of(server, "c", "latest") is None
+    assert first_of(server, "d", f"gtid:0-1-{begins[1].start}") == begins[2]
 
 
 @pytest.mark.parametrize(
     ("start", "why"),
-    [("gtid:0-1-5", "can't be searched"), ("yesterday", "not a position"), ("binlog.000001:4", "no longer holds")],
+    [
+        ("gtid:0-1-5", "lacking=0-1-"),
+        ("gtid:1-2-3-4", "not a GTID"),
+        ("yesterday", "not a position"),
+        ("binlog.000001:4", "no longer holds"),
+    ],
 )
 def test_a_start_that_is_not_to_be_had_is_refused_and_leaves_no_consumer(server, start, why):
     acked_transactions(server, 3)
