@@ -285,7 +285,7 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
                 elif heads._kind[index] == RECORD_BEGIN:
                     track.open = True
                 elif heads._kind[index] == RECORD_COMMIT:
-                    track.open = False
+                    track.open = track.inside = False  # inside a change only where a torn transaction ends
                 elif heads._kind[index] == RECORD_FRAGMENT:
                     track.inside = not is_last_fragment(heads.data + heads._offset[index], heads.data + heads._offset[index + 1])
                     rows += not track.inside

@@ -287,6 +287,7 @@ class ChangeReader:
             return begin
         if kind == Kind.COMMIT:
             self.gtids.pop(number, None)
+            self.partial.pop(number, None)  # of a torn transaction
             return Commit(record, self._source(number))
         if kind == Kind.DDL:
             return Ddl(record, self._source(number))
