@@ -181,6 +181,10 @@ class SourceConfig(_Table):
     failover_s: float = Field(default=10.0, gt=0)  # the server in use has been away so long, and
     failover_failures: int = Field(default=3, ge=1)  # tried so often in vain: the next of urls is tried
     failover_overlap_s: float = Field(default=60.0, ge=0)  # without GTIDs: so much is read again there; 0: only by GTID
+    probe: str | None = None  # a statement that the server in use must answer, not with 0 or NULL
+    probe_s: float = Field(default=1.0, gt=0)  # from one to the next
+    probe_timeout_s: float = Field(default=1.0, gt=0)  # no answer within this: it has failed
+    probe_failures: int = Field(default=3, ge=1)  # so many in a row: the next of urls is tried at once
     password_env: str | None = None
     password_file: Path | None = None
     start: Annotated[str, AfterValidator(_start)] = "latest"
@@ -197,6 +201,8 @@ class SourceConfig(_Table):
     def _either_url_or_files(self) -> SourceConfig:
         if sum(map(bool, (self.url, self.urls, self.files))) != 1:
             raise ValueError("needs one of url, urls and files")
+        if self.probe and not self.urls:
+            raise ValueError("probe is for a source with urls: there is no other server to go to")
         for url in filter(None, [self.url, *(self.urls or [])]):
             parts = urlsplit(url)
             if parts.scheme not in ("mysql", "mariadb") or not (parts.hostname or parts.query):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import suppress
+from itertools import pairwise
 from typing import Any
 
 from engine.beats import STALLED_S, SUPERVISOR, silences_s
@@ -12,7 +13,7 @@ from engine.config import Config
 from engine.counters import ConsumerCounter, SourceCounter
 from engine.errors import MetaError, RingError
 from engine.instance import Instance
-from engine.meta import Presence
+from engine.meta import Presence, SourceHistory
 from engine.meta.open import open_meta
 from engine.owner import is_alive
 from engine.position import join_file_name
@@ -31,9 +32,9 @@ def observe(config: Config) -> dict[str, Any]:
     instance = Instance(config.server.data_dir)
     state = _state(instance)
     silences = silences_s(instance) if state else []
-    bases, presence = _from_meta(instance, config) if state else ({}, {})
+    histories, presence = _from_meta(instance, config) if state else ({}, {})
     stages = [_stage(child, silences) for child in state.get("children", ())]
-    sources = {name: seen for name in config.sources if (seen := _source(instance, name, bases.get(name)))}
+    sources = {name: seen for name in config.sources if (seen := _source(instance, name, histories))}
     consumers = [
         seen | _absence(config, presence.get(name, {}), seen)
         for name, settings in config.destinations.items()
@@ -103,15 +104,14 @@ def _complaints(
     return found
 
 
-def _from_meta(instance: Instance, config: Config) -> tuple[dict[str, str], dict[str, dict[str, Presence]]]:
-    """Base name of each source's binlog files, where one is known already; and by destination, who has been away how long."""
+def _from_meta(instance: Instance, config: Config) -> tuple[dict[int, SourceHistory], dict[str, dict[str, Presence]]]:
+    """The sources' histories, oldest first; and by destination, who has been away how long."""
     try:
         meta = open_meta(config.server.meta, instance, config.cluster, PATIENCE_S)
     except MetaError:  # as below; on a full disk, too
         return {}, {}
     try:
-        bases = {history.source: history.binlog for _, history in sorted(meta.histories().items())}
-        return bases, {name: meta.presence(name) for name in config.destinations}
+        return dict(sorted(meta.histories().items())), {name: meta.presence(name) for name in config.destinations}
     except MetaError:  # a picture without file names is better than none
         return {}, {}
     finally:
@@ -127,7 +127,23 @@ def _absence(config: Config, presence: dict[str, Presence], seen: dict[str, Any]
     return {"away_s": away_s, "expires_in_s": max(settings.consumer_expiry - away_s, 0.0)}
 
 
-def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] | None:
+def _servers(histories: dict[int, SourceHistory], source: str) -> dict[str, Any]:
+    """`server`: the one in use, or last in use, since `server_since`; `failover`: the last change from one to another."""
+    from engine.source.server_identity import Turn
+
+    turns = [turn for one in histories.values() if one.source == source and (turn := Turn.unpack(one.identity))]
+    failover = None
+    for left, now in pairwise(turns):
+        if left.where != now.where:
+            failover = {
+                "from": left.where, "to": now.where, "at": now.since, "reason": now.reason, "by": now.by, "why": now.why,
+            }  # fmt: skip
+    newest = turns[-1] if turns else None
+    return {"server": newest and newest.where, "server_since": newest and newest.since, "failover": failover}
+
+
+def _source(instance: Instance, name: str, histories: dict[int, SourceHistory]) -> dict[str, Any] | None:
+    base = next((one.binlog for one in reversed(histories.values()) if one.source == name), None)
     try:
         ring = Ring.attach(instance.source_ring(name))
     except RingError:
@@ -139,6 +155,7 @@ def _source(instance: Instance, name: str, base: str | None) -> dict[str, Any] |
         "connected": bool(counters[SourceCounter.CONNECTED]) and ring.writer_alive(),  # not what a killed one has left there
         "last_change_s": max(time.time() - commit_us / 1e6, 0.0) if commit_us else None,
         "held_bytes": ring.held_bytes,
+        **_servers(histories, name),
         **{counter.name.lower(): counters[counter] for counter in SourceCounter if counter != SourceCounter.CONNECTED},
     }
     counters.release()

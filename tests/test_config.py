@@ -50,7 +50,7 @@ def test_the_shipped_config_names_every_key_with_its_default():
 def test_the_commented_keys_of_the_shipped_config_show_the_defaults(tmp_path):
     lines = Path("conf/engine.toml").read_text().partition("# [tokens.")[0].splitlines()
     # these show an example: they have no default
-    optional = ("server_id", "tls_c", "tls_key", "urls", "files", "send_buffer", "receive_buffer")
+    optional = ("server_id", "tls_c", "tls_key", "urls", "files", "probe  ", "send_buffer", "receive_buffer")
     shown = [
         line.removeprefix("# ") if line.startswith("# ") and "=" in line and not line.startswith("# [") else line
         for line in lines

@@ -69,14 +69,18 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             child["title"], _state(child), _duration(time.time() - child["since"]), str(child["pid"] or "-"),
             str(child["restarts"]), _last_error(child),
         )  # fmt: skip
-    sources = Table("source", "connected", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
+    sources = Table("source", "server", "connected", "position", "rows", "rows/s", "binlog MB", "ring held", "last change")
     for name, source in seen["sources"].items():
         old = before["sources"].get(name) if before else None
         sources.add_row(
-            name, "yes" if source["connected"] else "[bold red]no[/]", source["position"],
+            name, source["server"] or "-", "yes" if source["connected"] else "[bold red]no[/]", source["position"],
             f"{source['rows']:,}", _rate(source["rows"], old and old["rows"], seconds),
             f"{source['binlog_bytes'] / 1e6:,.1f}", _size(source["held_bytes"]), _age(source["last_change_s"]),
         )  # fmt: skip
+    failovers = Table("source", "last failover", "from", "to", "by", "reason")
+    for name, source in seen["sources"].items():
+        if (last := source["failover"]) is not None:
+            failovers.add_row(name, last["at"], last["from"], last["to"], last["by"], last["reason"] or escape(last["why"]))
     consumers = Table("destination", "consumer", "partition", "rows acked", "rows/s", "store held", "unsent", "session")
     for key, consumer in seen["consumers"].items():
         old = before["consumers"].get(key) if before else None
@@ -85,7 +89,8 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
             _size(consumer["unsent_bytes"]), _session(consumer),
         )  # fmt: skip
-    return Group(*(f"[bold red]{escape(complaint)}[/]" for complaint in seen["complaints"]), stages, sources, consumers)
+    complaints = (f"[bold red]{escape(complaint)}[/]" for complaint in seen["complaints"])
+    return Group(*complaints, stages, sources, *([failovers] if failovers.row_count else []), consumers)
 
 
 def _state(child: dict[str, Any]) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine.client.change import Change, ChangeReader, Item, Record, RowTuple
+from engine.client.items import Commit, SourceName
+from engine.record import TORN, Kind
 from engine.schema import TableSchema
 from engine.wire import BatchHead
 
@@ -60,6 +62,16 @@ class Batch:
     def open(self) -> bool:
         """The batch ends inside a transaction, which is larger than the batch limits: the next one goes on with it."""
         return self._head.open
+
+    @property
+    def torn(self) -> list[Commit]:
+        """The ends of transactions that are void, and of which earlier, `open` batches had a part: take back what was applied of
+        them, the changes with the same `source` and `position`. Their server is gone; if another has one, it comes again whole.
+        """
+        if not self._head.torn:
+            return []
+        ends = (record for record in self.records() if record[1] == Kind.COMMIT and record[2] & TORN)
+        return [Commit(record, SourceName(*self._reader.sources[record[3]])) for record in ends]
 
     @property
     def raw(self) -> memoryview:

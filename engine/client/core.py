@@ -9,6 +9,7 @@ is an error raises at the next call, since nobody waits for it.
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
@@ -19,6 +20,8 @@ from engine.client.batch import Batch, Handed
 from engine.client.change import ChangeReader
 from engine.client.torn import without_torn
 from engine.errors import ConfigError, Disconnected, EngineError, InternalError, ProtocolError, Refused
+
+log = logging.getLogger("engine.client")
 
 PULL_WAIT_MS = 5000  # of each `get` that iteration without credit sends
 CHUNK_BYTES = 256 << 10  # room for one read from the socket; a larger frame gets the room it needs
@@ -318,7 +321,11 @@ class ClientCore(Generic[BatchType]):
             self._empty = asked
             return  # it was on its way when we rolled back or left; it is handed out again
         reader = self._reader.at({source: about[0] for source, about in head.transactions.items()}, {})
-        self._ready.append(self._batch_type(head, records, reader, self._marks))
+        batch = self._batch_type(head, records, reader, self._marks)
+        if not self._marks["transactions"]:  # who asked for them meets the commit
+            for end in batch.torn:
+                log.warning("what earlier batches had of this transaction is void, see Batch.torn: %r", end)
+        self._ready.append(batch)
 
     def _handle_acked(self, message: wire.Acked) -> None:
         named = self._acks.get(message.batch)

@@ -319,6 +319,9 @@ class Commit(Begin):
     def xid(self) -> int | None:
         return self._record[_AFTER][1]
 
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "torn": True} if self.torn else super().to_json()
+
     @property
     def torn(self) -> bool:
         """All changes since its begin are void: its server is gone. If another one has the transaction, it comes again whole."""

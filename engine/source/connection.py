@@ -308,7 +308,7 @@ class Connection:
         return context
 
     def _connected_socket(self) -> socket.socket:
-        timeout_s = min(CONNECT_TIMEOUT_S, self.config.read_timeout_s)
+        timeout_s = min(CONNECT_TIMEOUT_S, self.config.read_timeout_s, self.config.failover_s)
         if self._unix_socket:
             local = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             local.settimeout(timeout_s)

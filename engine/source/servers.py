@@ -48,6 +48,15 @@ class Servers:
     def worked(self) -> None:
         self._failures = 0
 
+    @property
+    def at(self) -> int:
+        """Which of the urls is in use."""
+        return self._at
+
+    def give_up(self) -> None:
+        """The next one's turn, whatever was tried."""
+        self._at, self._failures = (self._at + 1) % len(self._urls), 0
+
     def failed(self, now_ns: int) -> bool:
         """Another failure; whether it is the next one's turn."""
         if not self._failures:
@@ -56,13 +65,16 @@ class Servers:
         lasted = now_ns - self._failed_since_ns >= self._config.failover_s * 1e9
         if not self.several or self._failures < self._config.failover_failures or not lasted:
             return False
-        self._at, self._failures = (self._at + 1) % len(self._urls), 0
+        self.give_up()
         return True
 
-    @property
-    def retry_within_s(self) -> float:
-        """So often that the failures needed come within the time."""
-        return self._config.failover_s / self._config.failover_failures if self.several else float("inf")
+    def retry_within_s(self, now_ns: int) -> float:
+        """So often that the failures needed come within the time, and one just when it is over."""
+        if not self.several:
+            return float("inf")
+        often_s = self._config.failover_s / self._config.failover_failures
+        left_s = self._config.failover_s - (now_ns - self._failed_since_ns) / 1e9
+        return min(often_s, left_s + 0.001) if self._failures and left_s > 0 else often_s
 
 
 def last_in_use(config: SourceConfig, meta: Meta, source: str) -> Servers:

@@ -23,6 +23,7 @@ from engine.source.history.snapshot import ServerTables
 from engine.source.ledger import Ledger
 from engine.source.live import LiveFeed
 from engine.source.note import ResumePoint
+from engine.source.probe import Probe
 from engine.source.resume import least_reached, resume_point
 from engine.source.retries import Retries
 from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
@@ -40,6 +41,7 @@ WORK_NS = 20_000_000
 # Of a server that can't go on with a history: another one of the source's may, or this one later.
 MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
 SWITCH_LOOK_NS = 500_000_000
+PROBE_FAILED = "probe_failed"
 LOOK_AT_END_NS = 500_000_000
 SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
@@ -103,6 +105,8 @@ class SourceStage:
         self._retries = Retries()
         self._retry_ns = 0
         self._look_at_end_ns = 0
+        self._probe = Probe(self._source, name) if self._source.probe else None
+        self._probed_at = -1  # which of the urls it is about
         self._received_ns = 0
         self._opened_ns = 0
         self._opened_at = ("", 0, 0)
@@ -171,6 +175,8 @@ class SourceStage:
         if self._done:
             return 0
         self._ring.beat(now_ns)
+        if self._probe is not None and (failure := self._probed()):
+            self._lost(now_ns, ConnectionLost(f"the probe fails: {failure}", reason=PROBE_FAILED, source=self._name))
         if not self._running and now_ns < self._retry_ns:
             return 0
         try:
@@ -184,6 +190,14 @@ class SourceStage:
                 raise
             self._lost(now_ns, error)
             return 0
+
+    def _probed(self) -> str:
+        """What is wrong with the server in use, as the probe finds it."""
+        assert self._probe is not None
+        if self._live_feed.servers.at != self._probed_at:
+            self._probed_at = self._live_feed.servers.at
+            self._probe.watch(self._live_feed.servers.in_use())
+        return self._probe.failure()
 
     def _look_for_switch(self, now_ns: int) -> None:
         """Whether an operator wants another server."""
@@ -391,9 +405,16 @@ class SourceStage:
         pause_s = self._retries.pause_s(refused=isinstance(error, ServerSetupError))
         if self._live:
             servers = self._live_feed.servers
-            if servers.failed(now_ns):
-                log.warning("%s: the server's turn is over, the next one is %s", self._name, servers.where)
-            pause_s = min(pause_s, servers.retry_within_s)
+            left = servers.where
+            over = servers.failed(now_ns)
+            if error.reason == PROBE_FAILED and not over:
+                servers.give_up()
+                over = True
+            if over:
+                log.warning(
+                    "source name=%s event=next_server from=%s to=%s reason=%s", self._name, left, servers.where, error.reason
+                )
+            pause_s = 0.0 if over else min(pause_s, servers.retry_within_s(now_ns))
         self._retry_ns = now_ns + int(pause_s * 1e9)
         self.trouble = error
         self._cause = self._cause or error
@@ -412,6 +433,8 @@ class SourceStage:
     # ---- end -----------------------------------------------------------------------------------------------------
 
     def on_close(self) -> None:
+        if self._probe is not None:
+            self._probe.close()
         if hasattr(self, "_feed"):
             self._feed.close()
         if self._server is not None:

@@ -77,4 +77,14 @@ def test_a_switch_leads_a_running_source_to_another_server_and_back(tmp_path: Pa
             assert read(engine, 1) == [n]
         primary.sql("INSERT INTO cli_source.t VALUES (9)")
         assert read(engine, 1) == [9]
+        seen = engine.observe()["sources"]["shop"]
+        ends = {"from": f"127.0.0.1:{replica.port}", "to": f"127.0.0.1:{primary.port}"}
+        assert seen["server"] == ends["to"]
+        last = {"by": "gtid", "reason": "switched", "why": "an operator switched it"}
+        assert seen["failover"] == {**ends, **last, "at": seen["server_since"]}
+        shown = command("status", str(engine.config_path)).stdout
+        assert all(word in shown for word in (*ends.values(), "switched", "gtid"))
+        lines = [line for line in engine.log.splitlines() if "event=failover" in line]
+        assert len(lines) == 2
+        assert f"from={ends['from']} to={ends['to']} by=gtid reason=switched" in lines[-1]
         assert command("source", str(engine.config_path), "switch", "shop", "nowhere:1").returncode == 2
