@@ -112,33 +112,26 @@ def test_again_is_still_said_after_the_source_died_in_the_overlap_or_the_rings_w
 
 
 @pytest.mark.timeout(180)
-def test_without_an_overlap_it_waits_in_a_named_state(pair: Pair, make_engine: Any) -> None:
-    engine = started(make_engine, pair, failover_overlap_s=0)
+@pytest.mark.parametrize(("overlap_s", "reason"), [(0, "gtids_unknown"), (3600.0, "position_purged")])
+def test_it_waits_in_a_named_state_without_an_overlap_or_with_one_that_the_replica_does_not_have(
+    pair: Pair, make_engine: Any, overlap_s: float, reason: str
+) -> None:
+    engine = started(make_engine, pair, failover_overlap_s=overlap_s)
     insert(pair.primary, "stage_pair", 1)
     engine.until(lambda: engine.values() == [1])
     pair.proxy.cut()
     pair.proxy.refuse()
-    engine.until(lambda: engine.stage.trouble is not None and engine.stage.trouble.reason == "gtids_unknown")
+    engine.until(lambda: engine.stage.trouble is not None and engine.stage.trouble.reason == reason)
     pair.proxy.restore()
     insert(pair.primary, "stage_pair", 2)
     engine.until(lambda: engine.values() == [1, 2])
+    assert len(turns(engine)) == 1
 
 
 @pytest.mark.timeout(180)
-def test_a_replica_whose_binlog_begins_too_late_is_not_gone_to(pair: Pair, make_engine: Any) -> None:
-    engine = started(make_engine, pair, failover_overlap_s=3600.0)
-    insert(pair.primary, "stage_pair", 1)
-    engine.until(lambda: engine.values() == [1])
-    pair.proxy.cut()
-    pair.proxy.refuse()
-    engine.until(lambda: engine.stage.trouble is not None and engine.stage.trouble.reason == "position_purged")
-    assert engine.stage.trouble.facts["missing"]
-
-
-@pytest.mark.timeout(180)
-def test_a_time_leads_to_the_same_transaction_in_the_replicas_binlog(make_server: Any, make_engine: Any) -> None:
-    primary = make_server()
-    replica = make_server(**REPLICA_OPTIONS[primary.name])
+def test_a_time_leads_to_the_same_transaction_in_the_replicas_binlog(make_mariadb: Any, make_engine: Any) -> None:
+    primary = make_mariadb()
+    replica = make_mariadb(**REPLICA_OPTIONS[primary.name])
     follow(replica, primary)
     primary.sql("CREATE DATABASE stage_pair", "CREATE TABLE stage_pair.t (id INT PRIMARY KEY, v VARCHAR(100))")
     engine = make_engine(live(primary), include=[r"stage_pair\..*"])

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from engine.counters import SourceCounter
 from engine.record import TORN, Kind
-from tests.servers.replication import wait_for
+from tests.running_engine import RunningEngine
+from tests.servers.proxy import Proxy
+from tests.servers.replication import REPLICA_OPTIONS, follow, wait_for
 from tests.source.decoding import AFTER, KIND
 from tests.source.stepped_engine import insert
 from tests.source.test_failover import FLAGS, SOURCE, Pair, pair, settings, turns, whole_values
@@ -52,3 +57,37 @@ def test_a_change_torn_between_its_fragments_is_void_and_comes_again_whole(pair:
         assert [index for index, _ in here] == list(range(len(here)))
     there = [count for i, count in zip(pieces, counts, strict=True) if engine.records[i][SOURCE] == 2]
     assert [index for index, _ in there] == (list(range(there[0][1])) if torn else [])
+
+
+@pytest.mark.timeout(180)
+def test_consumers_get_a_change_torn_between_its_fragments_once_and_whole(make_mariadb: Any, tmp_path: Path) -> None:
+    primary = make_mariadb()
+    replica = make_mariadb(**REPLICA_OPTIONS["mariadb"])
+    follow(replica, primary)
+    primary.sql("CREATE DATABASE torn", "CREATE TABLE torn.t (id INT PRIMARY KEY, v LONGTEXT)")
+    with Proxy(primary.port) as proxy:
+        urls = [primary.url().replace(str(primary.port), str(proxy.port)), replica.url()]
+        source = {"urls": urls, "tls": "disabled", "failover_s": 1.0, "ring": "1MiB"}
+        store = {"store": {"kind": "memory", "size": "1MiB"}, "include": [r"torn\.t"]}
+        with RunningEngine(tmp_path, {"shop": source}, {"all": store}) as engine:
+            engine.wait_until(lambda: engine.observe()["sources"]["shop"]["connected"])
+            primary.sql(f"INSERT INTO torn.t VALUES (2, REPEAT('x', {3 * LARGE}))")
+            wait_for(replica, primary)
+            engine.wait_until(lambda: engine.observe()["sources"]["shop"]["ring_full"])  # nobody takes it out of the store
+            proxy.refuse()
+            pid = engine.stage("source shop")["pid"]
+            os.kill(pid, signal.SIGKILL)
+            engine.wait_until(lambda: engine.stage("source shop")["pid"] not in (pid, None))
+            replica.sql("INSERT INTO torn.t VALUES (3, '')")
+            seen, ends = [], []
+            with engine.connect("all") as stream:
+                while not seen or seen[-1].after["id"] != 3:
+                    batch = stream.get(wait_ms=40_000)
+                    assert batch is not None, engine.log
+                    seen += batch
+                    ends += batch.torn
+                    batch.ack()
+            assert [(change.after["id"], len(change.after["v"])) for change in seen] == [(2, 3 * LARGE), (3, 0)]
+            assert len({change.position for change in seen}) == 2
+            assert len(ends) == 1
+            assert not any(change.again for change in seen)

@@ -54,7 +54,7 @@ class ServerTables:
         Raises:
             ConnectionLost, ServerSetupError: the server can't be asked.
         """
-        if (config := self._in_use()) != self._config:
+        if (config := self._in_use()).url != self._config.url:
             self.close()
             self._config, self._connection = config, Connection(config, self._source)
         if self._open:
