@@ -75,6 +75,10 @@ SETTINGS: dict[str, Setting] = {
     "GTID off (anonymous)": Setting(MYSQL, (("gtid_mode", "OFF"),)),
     "GTID tagged": Setting(MYSQL, session=("SET SESSION gtid_next = 'AUTOMATIC:fidelity'",)),
     "GTID domain": Setting(MARIADB, session=("SET SESSION gtid_domain_id = 7",)),
+    "mysql56_temporal_format OFF": Setting(MARIADB, (("mysql56_temporal_format", "OFF"),)),
+    "mysql56_temporal_format OFF, row metadata NO_LOG": Setting(
+        MARIADB, (("mysql56_temporal_format", "OFF"), *_metadata("NO_LOG")), needs=("metadata NO_LOG",)
+    ),
     "server's time zone": Setting(ALL, (("time_zone", "+05:30"),)),
     "statement format STATEMENT": Setting(MARIADB, session=("SET SESSION binlog_format = STATEMENT",), needs=("statements",)),
     "statement format MIXED": Setting(MARIADB, session=("SET SESSION binlog_format = MIXED",), needs=("statements",)),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 from typing import Any
 
+import msgpack
 import pytest
 from engine.source._rows import RowPlan
 
@@ -164,3 +166,27 @@ def test_a_document_deeper_than_the_server_allows_is_an_error(documents: list[Im
     image = b"\0" + (1).to_bytes(4, "little") + len(document).to_bytes(4, "little") + document
     with pytest.raises(BinlogError, match="binary JSON"):
         plan.images(image)
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_keys_and_values_that_lie_outside_their_document_are_an_error(documents: list[Images], large: bool) -> None:
+    plan = RowPlan(table_schema("test", documents[0].table_map), documents[0].table_map)
+    word, size = ("I", 4) if large else ("H", 2)
+    behind = 2 * size + size + 2 + 1 + size  # count and size, one key entry, one value entry
+
+    def image(key_at: int, key_bytes: int, kind: int = 5, value: int = 7, told: int = behind + 3) -> bytes:
+        """{"a": 7} unless told otherwise, or with kind 12 {"a": "x"}, the text two bytes behind the key."""
+        entries = struct.pack(f"<{word}HB{word}", key_at, key_bytes, kind, value)
+        document = bytes([large]) + struct.pack(f"<2{word}", 1, told) + entries + b"a\x01x"
+        return b"\0" + (1).to_bytes(4, "little") + len(document).to_bytes(4, "little") + document
+
+    most = 2 ** (8 * size) - 1
+    for good, text in ((image(behind, 1), '{"a": 7}'), (image(behind, 1, 12, behind + 1), '{"a": "x"}')):
+        assert msgpack.unpackb(plan.images(good)) == [1, text]
+    for bad in (
+        image(behind + 3, 1), image(behind + 2, 2), image(most, 1), image(behind, 4), image(behind, 65535),
+        image(behind, 1, 12, behind + 3), image(behind, 1, 12, most), image(behind, 1, 12, behind + 2),
+        image(behind, 1, told=behind + 4), image(behind, 1, told=most), image(behind, 1, told=4), image(behind, 1, 0, most),
+    ):  # fmt: skip
+        with pytest.raises(BinlogError, match=r"binary JSON.*column=j"):
+            plan.images(bad)

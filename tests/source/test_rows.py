@@ -68,7 +68,8 @@ def _moments(first: str, last: str, digits: int) -> list[str]:
         for _ in range(ROWS)
     ]
     leap = [f"'{day} 23:59:59{fraction}'" for day in ("2000-02-29", "2024-02-29", "2023-02-28", "1999-12-31", "2024-03-01")]
-    return [f"'{first}'", f"'{last}'", "'0000-00-00 00:00:00'", *leap, *drawn]
+    partial = [f"'{day} 01:02:03{fraction}'" for day in ("2026-00-00", "2026-05-00", "0000-05-07", "2026-02-31")]
+    return [f"'{first}'", f"'{last}'", "'0000-00-00 00:00:00'", *partial, *leap, *drawn]
 
 
 def _times(digits: int) -> list[str]:
