@@ -6,7 +6,7 @@ SOURCES := $(shell find engine -name '*.pyx' -o -name '*.pxd' -o -name '*.h')
 WORKERS ?= 2
 CODE    := engine tests bench demo examples setup.py
 
-.PHONY: build run test fuzz fuzz-decoder chaos chaos-ha model bounds kills bench lint clean
+.PHONY: build run test fuzz fuzz-decoder chaos chaos-ha model bounds kills bench attack lint clean
 
 build: $(VENV)/.built
 
@@ -67,6 +67,10 @@ bench: build
 	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-columns=min,median,rounds -q \
 		--benchmark-autosave $(if $(wildcard .benchmarks/*/*.json),--benchmark-compare) $(ARGS)
 	$(BIN)/python -m bench.table $(if $(SCALE),--scale $(SCALE))
+
+# make attack [SECONDS=5]: what a good consumer keeps of its rate while thousands of hostile connections are on its port
+attack: build
+	@$(BIN)/python -m bench.attack $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: build
 	$(BIN)/ruff check $(CODE)

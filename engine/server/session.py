@@ -65,9 +65,10 @@ HEARTBEAT_S = 5.0  # of silence
 LEAVE_S = 5.0  # for the peer to take the last answers
 PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
 MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
-MESSAGES_PER_TURN = 100  # then other sessions have their turn
+MESSAGES_PER_TURN = 16  # then other sessions have their turn: a consumer that reads is not to wait for one that only asks
 BATCHES_PER_TURN = 8
 _LISTENING = ("greeting", "waiting", "open")  # states in which what comes in counts
+ROOM_BYTES = 4096  # for what comes in at once: messages are small, and thousands of peers may send nothing but a byte
 FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
 
 
@@ -116,7 +117,7 @@ class Session:
         self.state = "greeting"
         self._hub = hub
         self._sock = sock
-        self._frames = FrameReader(hub.settings.max_frame)
+        self._frames = FrameReader(hub.settings.max_frame, ROOM_BYTES)
         self._outbox = Outbox(sock, now)
         self._writing = False  # waiting until the socket takes more
         self._reading = False

@@ -38,7 +38,7 @@ log = logging.getLogger("engine.server")
 
 TICK_S = 0.5
 LET_GO_S = 1.0  # for the last acks to be where the others of a cluster find them
-ACCEPTS_PER_TURN = 64
+ACCEPTS_PER_TURN = 16  # then those who are in already have theirs
 ACCEPT_PAUSE_S = 0.5  # after accept failed for want of file descriptors
 MOST_REFUSED = 100  # sessions that are being told that there are too many, or are otherwise being ended
 FAREWELL_S = 0.3  # at the end, for the peers to take their last answers
@@ -163,11 +163,11 @@ class ServerStage:
     def _watch_wakers(self) -> None:
         """One waker for each so many stores; they are made anew when stores come or go."""
         self._unwatch_wakers()
-        for first in range(0, len(self._stores), MOST_RINGS):
+        for _ in range(0, len(self._stores), MOST_RINGS):
             waker = Waker()
             self._wakers.append(waker)
             self._armed.append(([], []))
-            self.loop.add_reader(waker.fd, self._on_wake, waker, self._stores[first : first + MOST_RINGS])
+            self.loop.add_reader(waker.fd, self._on_wake, waker)
         self.watch_stores()
 
     def _unwatch_wakers(self) -> None:
@@ -275,8 +275,9 @@ class ServerStage:
             self.loop.call_soon(self._arm)
 
     def _arm(self) -> None:
-        self._arming = False
+        self._arming = True  # who waits again is seen to below
         self._serve_ready(self._stores)
+        self._arming = False
         for number, waker in enumerate(self._wakers):
             stores = [store for store in self._stores[number * MOST_RINGS : (number + 1) * MOST_RINGS] if store.waiting]
             wanted = (stores, [min(store.waiting.values()) for store in stores])
@@ -284,12 +285,11 @@ class ServerStage:
                 self._armed[number] = wanted
                 waker.arm([store.ring for store in stores], wanted[1])
 
-    def _on_wake(self, waker: Waker, stores: list[Store]) -> None:
+    def _on_wake(self, waker: Waker) -> None:
         with suppress(BlockingIOError):
             os.eventfd_read(waker.fd)
         self._armed[self._wakers.index(waker)] = ([], [])
-        self._serve_ready(stores)
-        self.watch_stores()
+        self._arm()
 
     def _serve_ready(self, stores: list[Store]) -> None:
         for store in stores:

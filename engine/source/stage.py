@@ -35,6 +35,7 @@ from engine.table_filter import TableFilter
 
 log = logging.getLogger("engine.source")
 
+RECEIVED_NS, BINLOG_BYTES = SourceCounter.RECEIVED_NS, SourceCounter.BINLOG_BYTES  # Python 3.11 looks members up slowly
 STEP_BYTES = 1 << 20  # of events, between two looks at the clock
 WORK_BYTES = 4 << 20  # of one do_work
 WORK_NS = 20_000_000
@@ -345,7 +346,7 @@ class SourceStage:
                 self.trouble = self._cause = None
                 if self._live:
                     self._live_feed.servers.worked()
-            self._set(SourceCounter.RECEIVED_NS, now_ns)
+            self._set(RECEIVED_NS, now_ns)
         if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(decoder.first_start)
         if self._live and self._keeps_first:
@@ -374,7 +375,7 @@ class SourceStage:
         """Records written since the last look; a heartbeat where there were none for a while."""
         assert self._ring is not None
         with self._ring.counters as counters:
-            read = counters[SourceCounter.BINLOG_BYTES]
+            read = counters[BINLOG_BYTES]
         written = int(self._decoder.records) - self._records
         # before the first transaction of a start by GTID the place is not known that a heartbeat would name
         if (
