@@ -42,7 +42,7 @@ WORK_NS = 20_000_000
 # Of a server that can't go on with a history: another one of the source's may, or this one later.
 MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
 SWITCH_LOOK_NS = 500_000_000
-PROBE_FAILED = "probe_failed"
+PROBE_FAILED, SWITCHED = "probe_failed", "switched"
 LOOK_AT_END_NS = 500_000_000
 SETTLED_NS = 500_000_000  # a connection that has lasted so long counts as a good one
 HEARTBEAT_NS = 1_000_000_000  # without a record for so long, or
@@ -212,7 +212,7 @@ class SourceStage:
         request.unlink()
         turn = self._ledger.turn(self._ledger.number)
         if turn is not None and turn.where != where and self._live_feed.servers.choose(where):
-            self._moving, self._moving_reason = "an operator switched it", "switched"
+            self._moving, self._moving_reason = "an operator switched it", SWITCHED
             self._running = False
             self._feed.close()
 
@@ -292,12 +292,10 @@ class SourceStage:
         )  # fmt: skip
 
     def _why_moving(self) -> tuple[str, str]:
-        """For people, and in one word."""
-        if self._moving:
-            return self._moving, self._moving_reason
-        if self._cause is not None:
+        """For people, and in one word: of this move, while the one before may still be without a place."""
+        if self._cause is not None and self._moving_reason != SWITCHED:
             return str(self._cause), self._cause.reason
-        return "the server in use is another one", "configured"
+        return self._moving or "the server in use is another one", self._moving_reason or "configured"
 
     def _configured_start(self) -> tuple[str, int, int]:
         """Files begin with the first, unless the config names one; a server is asked."""
@@ -316,7 +314,7 @@ class SourceStage:
         assert self._meta is not None
         self._meta.first_position(self._decoder.number, first)
         self._keeps_first = True
-        self._moving = ""
+        self._moving = self._moving_reason = ""
 
     def _read(self, now_ns: int) -> int:
         assert self._ring is not None
