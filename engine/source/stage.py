@@ -40,7 +40,7 @@ STEP_BYTES = 1 << 20  # of events, between two looks at the clock
 WORK_BYTES = 4 << 20  # of one do_work
 WORK_NS = 20_000_000
 # Of a server that can't go on with a history: another one of the source's may, or this one later.
-MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown"}
+MAY_PASS_ELSEWHERE = {"server_behind", "position_purged", "gtids_unknown", "server_changed", "binlog_reset"}
 SWITCH_LOOK_NS = 500_000_000
 PROBE_FAILED, SWITCHED = "probe_failed", "switched"
 LOOK_AT_END_NS = 500_000_000

@@ -261,3 +261,20 @@ def test_a_primary_that_comes_back_before_another_server_could_is_gone_on_with_a
     insert(pair.primary, "stage_pair", 2)
     engine.until(lambda: engine.values() == [1, 2])
     assert len(turns(engine)) == 1
+
+
+@pytest.mark.timeout(120)
+def test_a_primary_that_was_reset_is_left_for_a_server_that_still_has_what_was_delivered(pair: Pair, make_engine: Any) -> None:
+    engine = make_engine(settings(pair), include=[r"stage_pair\..*"])
+    engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    insert(pair.primary, "stage_pair", 1)
+    wait_for(pair.replica, pair.primary)
+    engine.until(lambda: engine.values() == [1])
+    engine.stop()
+    pair.primary.sql("RESET MASTER" if pair.primary.name == "mariadb" else "RESET BINARY LOGS AND GTIDS")
+    engine.start()
+    engine.until(lambda: len(turns(engine)) == 2)
+    insert(pair.replica, "stage_pair", 2)
+    engine.until(lambda: engine.values() == [1, 2])
+    assert turns(engine)[1].reason == "binlog_reset"
