@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from tests.chaos.kept_replica import KeptReplica
+from tests.chaos.kept_replica import KeptReplica, Place
 from tests.chaos.workload import END_TABLE, TABLES, selected
 from tests.servers.database import Database
 
@@ -64,6 +64,20 @@ class ConsumerProcess:
             assert self.running, f"{self.destination} {self.consumer} ended: {self.log}"
             assert time.monotonic() < deadline, f"{self.destination} {self.consumer} is behind: {self.log}"
             _between_looks.wait(0.1)
+        replica.db.close()
+
+    def await_acked(self, source: str, table: str, key: int, deadline: float) -> None:
+        """Until it has a row, and the engine has confirmed an ack of all that it had by then."""
+        replica = self.replica()
+        reached: dict[Place, tuple[int, ...]] = {}
+        while not reached or any(replica.confirmed(place) < identity for place, identity in reached.items()):
+            assert self.running, f"{self.destination} {self.consumer} ended: {self.log}"
+            assert time.monotonic() < deadline, f"{self.destination} {self.consumer} is behind: {self.log}"
+            _between_looks.wait(0.05)
+            if not reached and replica.has(source, table, key):
+                now = self.replica()
+                reached = {place: identity for place, identity in now.last.items() if place[1] == source}
+                now.db.close()
         replica.db.close()
 
     def compare(self, databases: Mapping[str, Database]) -> dict[str, int]:

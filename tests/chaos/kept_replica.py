@@ -126,6 +126,15 @@ class KeptReplica:
     def counts(self) -> dict[str, int]:
         return dict(self._all("name, n", "count"))
 
+    def has(self, source: str, table: str, key: int) -> bool:
+        found = self.db.execute("SELECT 1 FROM row WHERE (source, name, key) = (?, ?, ?)", (source, table, json.dumps([key])))
+        return found.fetchone() is not None
+
+    def confirmed(self, place: Place) -> tuple[int, ...]:
+        """Up to where the engine has said that acks are kept; (): nowhere yet."""
+        found = self.db.execute("SELECT confirmed FROM place WHERE (part, source) = (?, ?)", place).fetchone()
+        return tuple(json.loads(found[0])) if found and found[0] else ()
+
     def rows(self, source: str, table: str) -> Iterator[dict[str, Any]]:
         found = self.db.execute("SELECT value FROM row WHERE (source, name) = (?, ?)", (source, table))
         return (json.loads(value) for (value,) in found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.chaos.workload import Writer, end_writers, finish, make_tables
+from tests.chaos.workload import SCHEMA, Writer, end_writers, finish, make_tables
 from tests.servers.database import Database
 from tests.servers.proxy import Proxy
 from tests.servers.replication import REPLICA_OPTIONS, executed, follow, promote
@@ -58,8 +58,8 @@ class DatabasePair:
         standby, wanted = self.servers[1 - self.at], executed(self.primary)
         assert standby.sql(f"SELECT {WAIT[standby.name]}('{wanted}', {CAUGHT_UP_S})") == ((0,),), "the standby is behind"
 
-    def fail_over(self) -> None:
-        """The primary dies for good; its standby is promoted, and gets one of its own in the place of the dead.
+    def lose_primary(self) -> int:
+        """It dies for good, and its standby is promoted; id of a row of table `one` that is written there then.
 
         Engines are cut off from it a moment before: what they have the standby gets, too; for the rest they would have to wait.
         """
@@ -70,14 +70,20 @@ class DatabasePair:
         proxy.cut()
         proxy.restore()
         promote(self.servers[1 - self.at])
-        place, self.at = self.at, 1 - self.at
+        self.at = 1 - self.at
         for writer in self.writers:
             writer.database = self.primary
         dead.close()
+        self.failovers += 1
+        self.primary.sql(f"INSERT INTO {SCHEMA}.one (id, a) VALUES ({-self.failovers}, 0)")
+        return -self.failovers
+
+    def replace_the_dead(self) -> None:
+        """By a standby, which gets all from the primary."""
+        place = 1 - self.at
         self.servers[place] = self._new_server()
         follow(self.servers[place], self.primary)
-        proxy.aim(self.servers[place].port)
-        self.failovers += 1
+        self.proxies[place].aim(self.servers[place].port)
 
     def finish(self) -> int:
         """The last change; how many transactions there were."""

@@ -122,7 +122,7 @@ class Faults(Trouble):
         self._half_open([pair.proxies[pair.at]])
 
     def fail_over_to_a_standby(self) -> None:
-        self._pair().fail_over()
+        self.stand.fail_over(self.rng.choice(list(self.stand.databases)))
 
     # -- consumers -------------------------------------------------------------------------------------------------
 

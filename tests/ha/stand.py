@@ -169,6 +169,15 @@ class Stand:
         for number, pair in enumerate(self.databases.values()):
             pair.write(CONNECTIONS, self._seed * 1000 + number * 100)
 
+    def fail_over(self, source: str) -> None:
+        """Its primary dies, and is replaced when no position lies in the dead one's binlog any more (docs/operations.md)."""
+        row = self.databases[source].lose_primary()
+        deadline = time.monotonic() + CATCH_UP_S
+        for consumer in self.consumers:
+            if DESTINATIONS[consumer.destination] == source:
+                consumer.await_acked(source, "one", row, deadline)
+        self.databases[source].replace_the_dead()
+
     # -- the end ---------------------------------------------------------------------------------------------------
 
     def settle(self) -> None:
