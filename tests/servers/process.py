@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 SCRATCH = Path("/tmp")
@@ -20,10 +22,17 @@ class StartError(RuntimeError):
 
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A TCP port of 127.0.0.1 that was free a moment ago.
+
+    Not one of those that the kernel gives to outgoing connections: a server that is down for a moment would find it taken.
+    """
+    ports = range(10_000, 32_768)
+    for _ in range(1000):
+        with socket.socket() as probe, suppress(OSError):
+            port = random.SystemRandom().choice(ports)  # not where another process of the same seed looks
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError(f"no free TCP port among {ports}")
 
 
 def scratch_folder(name: str) -> Path:
