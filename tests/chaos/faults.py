@@ -39,6 +39,13 @@ class Faults(Trouble):
             (2, self.corrupt_a_connection),
             (2, self.cut_inside_an_event),
         ]
+        if stand.zookeeper is not None:
+            self._kinds += [
+                (3, self.kill_zookeeper),
+                (3, self.stop_zookeeper_for_a_while),
+                (3, self.cut_zookeeper),
+                (2, self.stall_zookeeper),
+            ]
 
     # -- processes -------------------------------------------------------------------------------------------------
 
@@ -85,6 +92,31 @@ class Faults(Trouble):
         if pids:
             with suppress(ProcessLookupError):
                 os.kill(self.rng.choice(pids), signal.SIGKILL)
+
+    # -- ZooKeeper -------------------------------------------------------------------------------------------------
+
+    def kill_zookeeper(self) -> None:
+        """SIGKILL; it is away for a moment, and comes back with the sessions that it had."""
+        assert self.stand.zookeeper is not None
+        self.stand.zookeeper.kill()
+        self._pause(LONGEST_STOP_S)
+        self.stand.zookeeper.start()
+
+    def stop_zookeeper_for_a_while(self) -> None:
+        assert self.stand.zookeeper is not None
+        self.stand.zookeeper.freeze()
+        self._pause(LONGEST_STOP_S)
+        self.stand.zookeeper.thaw()
+
+    def cut_zookeeper(self) -> None:
+        assert self.stand.zookeeper_proxy is not None
+        self.stand.zookeeper_proxy.cut()
+
+    def stall_zookeeper(self) -> None:
+        assert self.stand.zookeeper_proxy is not None
+        self.stand.zookeeper_proxy.stall()
+        self._pause(LONGEST_STOP_S)
+        self.stand.zookeeper_proxy.restore()
 
     # -- connections to the databases ------------------------------------------------------------------------------
 

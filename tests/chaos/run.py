@@ -36,7 +36,13 @@ def run(folder: Path, seed: int, *, seconds: float = 0.0, faults: int = 0, say: 
         go_wrong(trouble, seed, seconds=seconds, faults=faults, longest_pause_s=LONGEST_PAUSE_S, say=say)
         stand.settle()
         transactions = sum(writer.transactions for writer in stand.writers)
-        return {"seed": seed, "faults": dict(trouble.done), "transactions": transactions, "consumers": stand.check()}
+        return {
+            "seed": seed,
+            "meta": stand.meta,
+            "faults": dict(trouble.done),
+            "transactions": transactions,
+            "consumers": stand.check(),
+        }
 
 
 def command_line(run: Callable[..., dict[str, object]], about: str | None, faults: int) -> int:
