@@ -8,13 +8,14 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from engine.errors import ConfigError
 from engine.position import parse_start
 from engine.record import MIN_RING_BYTES
+from engine.settings import account_of, parse_address, sync_s
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30, "kb": 10**3, "mb": 10**6, "gb": 10**9}
 
@@ -89,22 +90,6 @@ def _host_and_port(text: str) -> str:
 def _address(text: str) -> str:
     parse_address(text)
     return text
-
-
-def parse_address(text: str) -> tuple[str, str, int]:
-    """`tcp://host:port` → ("tcp", host, port), and so with `tls`; `unix:///path` → ("unix", path, 0).
-
-    Raises:
-        ValueError: neither.
-    """
-    parts = urlsplit(text)
-    if parts.scheme in ("tcp", "tls") and parts.hostname and parts.port is not None and parts.path in ("", "/"):
-        return parts.scheme, parts.hostname, parts.port
-    if parts.scheme == "unix" and parts.path:
-        return "unix", parts.path, 0
-    raise ValueError(
-        f'not an address: {text!r}; write "tcp://127.0.0.1:7411", "tls://0.0.0.0:7412" or "unix:///run/binlog-engine.sock"'
-    )
 
 
 RingSize = Annotated[int, BeforeValidator(parse_size), AfterValidator(_ring_size)]
@@ -210,39 +195,8 @@ class SourceConfig(_Table):
         return self
 
     def account(self, environ: dict[str, str] | os._Environ[str] = os.environ) -> dict[str, Any]:
-        """host, port, user and password, the password from the URL, password_file, password_env or MYSQL_PWD.
-
-        Raises:
-            ConfigError: password_env names a variable that is not set, or password_file can't be read.
-        """
-        parts = urlsplit(self.url or (self.urls or [""])[0])
-        password = unquote(parts.password) if parts.password is not None else None
-        if password is None and self.password_file is not None:
-            try:
-                password = self.password_file.read_text().rstrip("\r\n")
-            except OSError as error:
-                raise ConfigError(
-                    "password_file can't be read",
-                    file=self.password_file,
-                    error=error.strerror,
-                    remedy="name a file this account may read",
-                ) from None
-        if password is None and self.password_env is not None:
-            if self.password_env not in environ:
-                raise ConfigError(
-                    "password_env names a variable that is not set",
-                    variable=self.password_env,
-                    remedy=f"export {self.password_env}=... before starting the engine",
-                )
-            password = environ[self.password_env]
-        if password is None:
-            password = environ.get("MYSQL_PWD", "")
-        return {
-            "host": parts.hostname or "127.0.0.1",
-            "port": parts.port or 3306,
-            "user": unquote(parts.username or ""),
-            "password": password,
-        }
+        """See settings.account_of."""
+        return account_of(self, environ)
 
 
 def _sync(text: str) -> str:
@@ -261,7 +215,7 @@ class StoreConfig(_Table):
 
     @property
     def sync_s(self) -> float:
-        return 0.0 if self.sync == "batch" else int(self.sync.removesuffix("ms")) / 1000
+        return sync_s(self.sync)
 
     @model_validator(mode="after")
     def _sync_takes_a_file(self) -> StoreConfig:

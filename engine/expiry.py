@@ -10,14 +10,17 @@ import logging
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack, closing, suppress
+from typing import TYPE_CHECKING
 
-from engine.config import Config
 from engine.counters import ConsumerCounter
 from engine.errors import EngineError, RingError
 from engine.instance import Instance
 from engine.meta import Meta, Presence
 from engine.meta.open import open_meta
 from engine.ring import Reader, Ring
+
+if TYPE_CHECKING:
+    from engine.config import Config
 
 log = logging.getLogger("engine.supervisor")
 

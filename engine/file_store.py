@@ -18,15 +18,17 @@ import logging
 import os
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from zlib_ng.zlib_ng import crc32
 
-from engine.config import Config
 from engine.errors import RingError, StoreError
 from engine.instance import Instance
 from engine.journal import BLOCK_BYTES, START_ANEW, Checkpoint, Disk, Identity, Journal, SystemDisk, entries_crc
 from engine.ring import MEMORY_DIRECTORY, Ring, RingState, raise_floor, restore, ring_path, state_of, sync_failed, view
+
+if TYPE_CHECKING:
+    from engine.config import Config
 
 log = logging.getLogger("engine.file_store")
 

@@ -21,13 +21,16 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.beats import beat, beat_at
-from engine.config import Config
 from engine.errors import EngineError, InternalError, RingError
 from engine.instance import Instance
+from engine.settings import plain_config
 from engine.stage import Stage, run
+
+if TYPE_CHECKING:
+    from engine.config import Config
 
 EXIT_STOPPED = 0  # asked to
 EXIT_BUG = 1  # an exception that nobody meant; the supervisor starts the stage anew
@@ -167,7 +170,7 @@ def main(argv: list[str]) -> int:
         if not line:  # the supervisor is gone, or needs no spare any more
             return EXIT_STOPPED
         first = json.loads(line)
-        config = Config.model_validate(first["config"])
+        config = plain_config(first["config"])
         instance = Instance(config.server.data_dir)
         beat_at(instance, first["place"])
         stage = build_stage(role, first["name"], first["number"], config, instance, first["active"])

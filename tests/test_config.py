@@ -1,6 +1,9 @@
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from engine.config import (
     ClusterConfig,
@@ -15,6 +18,7 @@ from engine.config import (
     parse_size,
 )
 from engine.errors import ConfigError
+from engine.settings import plain_config
 
 SHOP = '[sources.shop]\nurl = "mysql://repl@127.0.0.1:3306"\n'
 ORDERS = "[destinations.orders]\n"
@@ -156,3 +160,33 @@ def test_a_password_variable_that_is_not_set_is_an_error_that_names_it():
 def test_a_destination_without_from_is_fed_by_every_source(tmp_path):
     config = load(tmp_path, SHOP + SHOP.replace("shop", "depot") + ORDERS)
     assert config.sources_of("orders") == ["shop", "depot"]
+
+
+def test_a_stage_has_the_config_as_the_supervisor_has_checked_it():
+    config = Config(
+        server=ServerConfig(meta="mixed", tls_cert=Path("c"), tls_key=Path("k"), tls_client_ca=Path("a")),
+        sources={"shop": SourceConfig(url="mysql://repl:pw@h:1", tls_ca=Path("ca")), "archive": SourceConfig(files=["x.000001"])},
+        destinations={
+            "orders": DestinationConfig(**{"from": ["shop"]}, store=StoreConfig(kind="file", sync="20ms", dir=Path("/d"))),
+            "all": DestinationConfig(consumer_expiry=None),
+        },
+        cluster=ClusterConfig(zookeeper=["z:1"]),
+        tokens={"team": TokenConfig(token_file=Path("t"))},
+    )
+    plain = plain_config(json.loads(config.model_dump_json(by_alias=True)))
+    assert same(plain, config)
+    shop = plain.sources["shop"]
+    assert shop.account() == config.sources["shop"].account()
+    assert same(shop.model_copy(update={"url": None}), config.sources["shop"].model_copy(update={"url": None}))
+    assert shop == shop.model_copy(update={}) != shop.model_copy(update={"url": None})
+    assert [plain.sources_of(name) for name in ("orders", "all")] == [["shop"], ["shop", "archive"]]
+    assert plain.destinations["orders"].store.sync_s == 0.02
+
+
+def same(plain: Any, checked: Any) -> bool:
+    """Whether all that the config has is in the plain one under the same name, and of the same type."""
+    if isinstance(checked, BaseModel):
+        return all(same(getattr(plain, name), getattr(checked, name)) for name in type(checked).model_fields)
+    if isinstance(checked, dict):
+        return plain.keys() == checked.keys() and all(same(plain[name], checked[name]) for name in checked)
+    return type(plain) is type(checked) and plain == checked

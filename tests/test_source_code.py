@@ -121,6 +121,16 @@ def test_client_wire_and_record_run_without_the_extensions() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("role", ["source", "sink", "server"])
+def test_a_stage_runs_without_what_checks_the_config(role: str) -> None:
+    """pydantic takes 17 MB of each process that has it; sqlglot 10, and a source needs it for DDL only."""
+    loads = (
+        f"import sys, engine.process, engine.{role}.stage; print(*sorted({{'pydantic', 'typer', 'sqlglot'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", loads], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
 def test_the_engine_does_not_import_its_tests_or_the_demo() -> None:
     wrong = [
         f"{path.relative_to(ROOT)} imports {name}"

@@ -21,15 +21,17 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from kazoo.client import KazooState
 
-from engine.config import ClusterConfig
 from engine.errors import ConfigError, EngineError, LeaseLost, MetaAway
 from engine.ha.grant import Grant, boot_ns
 from engine.ha.leases import Leases, Move, Picture
 from engine.ha.session import ZooKeeperSession
+
+if TYPE_CHECKING:
+    from engine.config import ClusterConfig
 
 log = logging.getLogger("engine.cluster")
 

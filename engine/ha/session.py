@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from kazoo.client import KazooClient, KazooState, TransactionRequest
 from kazoo.exceptions import (
@@ -24,8 +24,10 @@ from kazoo.exceptions import (
 from kazoo.loggingsupport import BLATHER
 from kazoo.retry import KazooRetry
 
-from engine.config import ClusterConfig
 from engine.errors import MetaAway, MetaError
+
+if TYPE_CHECKING:
+    from engine.config import ClusterConfig
 
 log = logging.getLogger("engine.zookeeper")
 logging.getLogger("kazoo").setLevel(logging.ERROR)  # what matters of its news we log ourselves

@@ -13,8 +13,8 @@ import logging
 import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.config import ClusterConfig
 from engine.errors import EngineError, LeaseLost, MetaAway
 from engine.ha.session import PATIENCE_S
 from engine.instance import Instance
@@ -22,6 +22,9 @@ from engine.meta import Place
 from engine.meta.file import FileMeta
 from engine.meta.zookeeper import ZooKeeperMeta
 from engine.position import Identity
+
+if TYPE_CHECKING:
+    from engine.config import ClusterConfig
 
 log = logging.getLogger("engine.meta")
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from engine.config import ClusterConfig
+from typing import TYPE_CHECKING
+
 from engine.errors import ConfigError
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.file import FileMeta
 from engine.meta.memory import MemoryMeta
+
+if TYPE_CHECKING:
+    from engine.config import ClusterConfig
 
 
 def open_meta(kind: str, instance: Instance, cluster: ClusterConfig | None = None, patience_s: float = 30.0) -> Meta:

@@ -23,14 +23,13 @@ import hashlib
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import msgpack
 from kazoo.client import TransactionRequest
 from kazoo.exceptions import BadVersionError, NodeExistsError, NoNodeError, NotEmptyError
 
-from engine.config import ClusterConfig
 from engine.errors import LeaseLost, MetaError
 from engine.ha.grant import Grant
 from engine.ha.layout import epoch_path
@@ -39,6 +38,9 @@ from engine.instance import Instance
 from engine.meta import Place, Presence, SourceHistory
 from engine.meta.file import MAX_SOURCE_NUMBER, MAX_TABLE_KEY
 from engine.position import Identity
+
+if TYPE_CHECKING:
+    from engine.config import ClusterConfig
 
 VERSION = b"1"
 MAX_NODE_BYTES = 1_000_000  # ZooKeeper takes 1 MiB in a request, with paths and all

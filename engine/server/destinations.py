@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from engine.config import DestinationConfig
 from engine.errors import EngineError, Refused, RingError
 from engine.ha.grant import Grant
 from engine.instance import Instance
@@ -17,6 +16,7 @@ from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, EXPIRED, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
 
 if TYPE_CHECKING:
+    from engine.config import DestinationConfig
     from engine.server.acks import AckKeeper
     from engine.server.late_acks import LateAckKeeper
     from engine.server.session import Session

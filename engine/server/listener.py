@@ -9,10 +9,14 @@ import socket
 import stat
 import struct
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from engine.config import ServerConfig, parse_address
 from engine.errors import ConfigError
 from engine.server.tls import TlsSocket
+from engine.settings import parse_address
+
+if TYPE_CHECKING:
+    from engine.config import ServerConfig
 
 BACKLOG = 256
 KEEPALIVE_PROBES = 4

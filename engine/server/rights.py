@@ -7,12 +7,14 @@ import hmac
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.config import TokenConfig
 from engine.errors import ConfigError
 from engine.server.destinations import SessionRefused
 from engine.wire import FORBIDDEN, UNAUTHORIZED, Hello
+
+if TYPE_CHECKING:
+    from engine.config import TokenConfig
 
 SHORTEST_TOKEN = 16
 LONGEST_TOKEN = 1024

@@ -11,10 +11,9 @@ import socket
 from collections import deque
 from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import engine
-from engine.config import ServerConfig
 from engine.errors import EngineError, MetaAway, MetaError, MetaFull, PeerError, ProtocolError, Refused
 from engine.meta import Meta
 from engine.server.acks import AckKeeper
@@ -58,6 +57,9 @@ from engine.wire import (
     Welcome,
     parse_client_message,
 )
+
+if TYPE_CHECKING:
+    from engine.config import ServerConfig
 
 log = logging.getLogger("engine.server")
 

@@ -15,9 +15,8 @@ import ssl
 from collections import Counter
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from engine.config import Config, parse_address
 from engine.errors import EngineError
 from engine.ha.grant import Grant
 from engine.instance import Instance
@@ -32,7 +31,11 @@ from engine.server.rights import Rights
 from engine.server.schemas import Catalogue
 from engine.server.session import Session
 from engine.server.tls import TlsSocket, server_context
+from engine.settings import parse_address
 from engine.wire import MOVED, SHUTTING_DOWN, TOO_MANY_SESSIONS
+
+if TYPE_CHECKING:
+    from engine.config import Config
 
 log = logging.getLogger("engine.server")
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from engine._selection import Selector
-from engine.config import Config, DestinationConfig
 from engine.counters import SinkCounter
 from engine.errors import StoreError
 from engine.instance import Instance
@@ -27,6 +27,9 @@ from engine.sink.lane import Lane
 from engine.sink.merge import Merge, Round
 from engine.sink.route import Router, Selection, select
 from engine.table_filter import TableFilter
+
+if TYPE_CHECKING:
+    from engine.config import Config, DestinationConfig
 
 log = logging.getLogger("engine.sink")
 

@@ -16,12 +16,11 @@ import socket
 import ssl
 import struct
 import uuid
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pymysql
 
-from engine.config import SourceConfig
 from engine.errors import ConnectionLost, PositionError, ServerSetupError
 from engine.position import Start
 from engine.source import start_position
@@ -46,6 +45,9 @@ from engine.source.server_errors import (
 )
 from engine.source.server_facts import ServerFacts, read_facts
 from engine.source.server_rules import setting_findings
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 CONNECT_TIMEOUT_S = 10
 WRITE_TIMEOUT_S = 31_536_000  # net_write_timeout's largest: how long the server waits for a reader that holds back

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import select
 from collections.abc import Container, Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from engine.config import SourceConfig
 from engine.errors import ConnectionLost
 from engine.position import join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
@@ -20,6 +19,9 @@ from engine.source.server_facts import ServerFacts
 from engine.source.server_identity import Turn, read_file_mark, server_name
 from engine.source.servers import Servers
 from engine.source.start_position import by_origin, executed_before, latest
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 
 class Takeover(NamedTuple):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from engine.config import SourceConfig
 from engine.errors import ConfigError, PositionError
 from engine.position import Start, split_file_name
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import TRANSACTION_STARTS, read_headers
 from engine.source.files import find_files
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 FIRST_OFFSET = 4
 

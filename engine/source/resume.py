@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from engine.config import Config
 from engine.meta import Meta
 from engine.position import ORIGIN, Identity
 from engine.source.gtid_set import MariadbGtids, unpack_gtids
 from engine.source.note import NotedGtids, ResumePoint, resume_from_acked, unpack_note
 from engine.source.server_identity import Turn
+
+if TYPE_CHECKING:
+    from engine.config import Config
 
 _TIME = "time "
 

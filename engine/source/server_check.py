@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from engine.config import SourceConfig
 from engine.errors import ConnectionLost, EngineError, ServerSetupError, SourceError
 from engine.position import parse_start
 from engine.source.connection import Connection, replica_ids
@@ -12,6 +12,9 @@ from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import read_headers
 from engine.source.server_facts import ServerFacts
 from engine.source.server_rules import Finding, setting_findings
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 __all__ = ["Finding", "check_server"]
 

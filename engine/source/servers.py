@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
-from engine.config import SourceConfig
 from engine.meta import Meta
 from engine.source.server_identity import newest_turn
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 
 def where_of(url: str) -> str:

@@ -6,9 +6,8 @@ import logging
 import time
 from collections.abc import Container, Iterator
 from contextlib import closing
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from engine.config import Config, SourceConfig
 from engine.counters import SourceCounter
 from engine.errors import BinlogError, ConfigError, ConnectionLost, EngineError, ServerSetupError, SourceError
 from engine.instance import Instance
@@ -32,6 +31,9 @@ from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
 from engine.store_note import store_positions
 from engine.table_filter import TableFilter
+
+if TYPE_CHECKING:
+    from engine.config import Config, SourceConfig
 
 log = logging.getLogger("engine.source")
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from engine.config import SourceConfig
 from engine.errors import ConnectionLost
 from engine.position import split_file_name
 from engine.source.connection import Connection
 from engine.source.history.catalog import Name
 from engine.source.history.definition import ColumnDefinition, Key, TableDefinition, charset_of_collation_name
+
+if TYPE_CHECKING:
+    from engine.config import SourceConfig
 
 _COLUMNS = """SELECT table_schema, table_name, column_name, column_type, character_set_name, is_nullable, extra, column_key,
 generation_expression
