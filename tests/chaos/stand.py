@@ -26,10 +26,10 @@ from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import ZooKeeper
 
 CONNECTIONS = 8
-CATCH_UP_S = 120.0
+CATCH_UP_S = 300.0  # a consumer that was far behind needs a while, on a busy machine above all
 GONE_S = 5.0
 METAS = ("file", "mixed", "zookeeper")
-SESSION_S = 10.0  # ZooKeeper is away for less, mostly: leases hold, and acks of "mixed" go on
+SESSION_S = 6.0  # ZooKeeper is mostly away for less than lets leases lapse: then acks of "mixed" go on
 DURABLE = {"innodb_flush_log_at_trx_commit": 2}  # what is in the binlog is in InnoDB too when only the process dies
 DESTINATIONS: dict[str, Any] = {
     "maria": {"from": ["maria"], "store": {"kind": "memory", "size": "16MiB"}},
