@@ -17,7 +17,7 @@ from tests.test_supervisor import binlog_files_of, read_all
 @pytest.fixture
 def watched(tmp_path):
     """An engine that kills a stage soon after it is seen to be stalled."""
-    engine = RunningEngine(tmp_path, {"shop": binlog_files_of("mariadb-shop")}, {"all": {}}, stall_kill_s=6.5)
+    engine = RunningEngine(tmp_path, {"shop": binlog_files_of("mariadb-shop")}, {"all": {}}, stall_kill_s=12.0)
     with engine:
         engine.wait_until(lambda: all(stage["state"] == "running" for stage in engine.observe()["stages"]))
         yield engine

@@ -40,7 +40,7 @@ class Faults(Trouble):
             (2, self.cut_inside_an_event),
         ]
         if stand.zookeeper is not None:
-            self._kinds += [
+            self.kinds += [
                 (3, self.kill_zookeeper),
                 (3, self.stop_zookeeper_for_a_while),
                 (3, self.cut_zookeeper),
@@ -99,14 +99,12 @@ class Faults(Trouble):
         """SIGKILL; it is away for a moment, and comes back with the sessions that it had."""
         assert self.stand.zookeeper is not None
         self.stand.zookeeper.kill()
-        self._pause(LONGEST_STOP_S)
+        self.pause()
         self.stand.zookeeper.start()
 
     def stop_zookeeper_for_a_while(self) -> None:
         assert self.stand.zookeeper is not None
-        self.stand.zookeeper.freeze()
-        self._pause(LONGEST_STOP_S)
-        self.stand.zookeeper.thaw()
+        self.freeze([self.stand.zookeeper.process.pid])
 
     def cut_zookeeper(self) -> None:
         assert self.stand.zookeeper_proxy is not None
@@ -115,7 +113,7 @@ class Faults(Trouble):
     def stall_zookeeper(self) -> None:
         assert self.stand.zookeeper_proxy is not None
         self.stand.zookeeper_proxy.stall()
-        self._pause(LONGEST_STOP_S)
+        self.pause()
         self.stand.zookeeper_proxy.restore()
 
     # -- connections to the databases ------------------------------------------------------------------------------
