@@ -132,7 +132,7 @@ class Stand:
                 acked: dict[tuple[str, int, str], Any] = {}
                 for place, identity in meta.acked().items():
                     where = (place.destination, place.partition, sources[place.source])
-                    acked[where] = max(tuple(identity), acked.get(where, ()))
+                    acked[where] = max((place.source, *identity), acked.get(where, ()))
                 behind = {
                     where: (identity, acked.get(where)) for where, identity in last.items() if acked.get(where, ()) < identity
                 }
