@@ -95,7 +95,8 @@ class Stand:
 
     def kill_engine(self) -> None:
         """SIGKILL to the supervisor; returns when its children are gone too, which the kernel sees to."""
-        children = [(pid, process_start_time(pid)) for pid in self.pids("source", "sink", "server")]
+        pids = self.pids("source", "sink", "server")
+        children = [(pid, began) for pid in pids if (began := process_start_time(pid))]  # one may have died by itself just now
         self.engine.kill()
         deadline = time.monotonic() + GONE_S
         while any(is_alive(*child) for child in children):
