@@ -19,6 +19,7 @@ from engine.errors import ConfigError
 
 _WAIT_MS = 500
 _BATCH_ROWS = 1000
+_TIMEOUT_S = 10.0  # twice the silence between heartbeats; a person waits for an answer
 
 
 def tail(
@@ -48,7 +49,14 @@ def tail(
     printed = 0
     last_change = time.monotonic()
     with engine.connect(
-        servers, consumer=consumer, destination=destination, prefetch=0, start=from_, token=token, tls_ca=tls_ca
+        servers,
+        consumer=consumer,
+        destination=destination,
+        prefetch=0,
+        start=from_,
+        token=token,
+        tls_ca=tls_ca,
+        timeout=_TIMEOUT_S,
     ) as stream:
         while max is None or printed < max:
             rows = _BATCH_ROWS if max is None else min(_BATCH_ROWS, max - printed)
