@@ -219,7 +219,7 @@ def _check_nobody_owns(config: Config, destination: str) -> None:
 
     session = ZooKeeperSession(config.cluster)
     try:
-        owner = look(session, [destination]).owners.get(destination)
+        owner = session.persist(lambda: look(session, [destination])).owners.get(destination)
     finally:
         session.close()
     if owner is not None:
