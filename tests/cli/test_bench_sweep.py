@@ -40,6 +40,7 @@ def test_a_sweep_measures_each_value_and_writes_a_page_that_needs_nothing_else(m
     text = page.read_text()
     assert text.count("<svg") == 1
     assert text.count("<circle") == 2
+    assert "measured once" in text
     assert not re.search(r"https?://|<script|<link|src=", text)
 
 

@@ -51,13 +51,14 @@ def report(factors: Sequence[Factor], results: list[dict[str, Any]], about: dict
         parts.append(_section(factor, found, verdict))
     first = results[0]
     where = f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['server']}, {about['date']}"
+    times = "once" if about["repeat"] == 1 else f"{about['repeat']} times"
     return f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>binlog-engine: what each setting does</title>
 <style>{_STYLE}</style></head><body>
 <h1>What each setting does</h1>
 <p class="about">{escape(where)}; binlog-engine {escape(about["versions"]["binlog-engine"])}, {escape(about["profile"])} build</p>
 <p>A whole engine streamed the same {first["rows"]:,} changes ({first["bytes"] / 1e6:,.0f} MB of binlog) from this server to a
-consumer that acks, {about["repeat"]} times for each value; every run delivered the same changes, by number and checksum. One
+consumer that acks, {times} for each value; every run delivered the same changes, by number and checksum. One
 setting was varied at a time, the others kept their usual values. A dot is the run in the middle, the bar reaches from the
 slowest to the fastest; the usual value is filled. Differences smaller than the bars mean nothing. Server, engine and consumer
 shared this machine's cores: where they are not shared, more sinks may help where they don't here.</p>
@@ -82,6 +83,8 @@ def _noise(result: dict[str, Any]) -> float:
 def _verdict(factor: Factor, found: list[dict[str, Any]]) -> str:
     """What a person should take from it, in a sentence."""
     middle = {result["value"]: statistics.median(_rates(result)) for result in found}
+    if min(len(result["samples_s"]) for result in found) < 2:
+        return "measured once: what is noise can't be told; --repeat 3 tells it"
     noise = max(_LEAST_NOISE, *(_noise(result) for result in found))
     usual = middle[factor.usual]
     best = max(middle, key=lambda value: middle[value])
