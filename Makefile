@@ -28,7 +28,7 @@ test: build
 	@$(BIN)/python -m tests.servers.install mariadb-next || true  # without it, its tests are skipped
 	@$(BIN)/python -m tests.servers.install mariadb mysql zookeeper; status=$$?; \
 	case $$status in 0) require=1;; 3) require=0;; *) exit $$status;; esac; \
-	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	BINLOG_ENGINE_REQUIRE_SERVERS=$$require $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # make fuzz [SECONDS=60] [SEED=1]: random schemas, values and transactions on real servers, for so long
 fuzz: build

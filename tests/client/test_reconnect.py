@@ -46,7 +46,7 @@ def refuse(code: str, address: str | None = None) -> Callable[[Session], None]:
 
 def stay(session: Session) -> None:
     one_change(session, 2)
-    while session.receive():
+    while (message := session.receive()) and not isinstance(message, wire.Bye):
         pass
 
 

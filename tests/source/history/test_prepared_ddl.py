@@ -42,7 +42,7 @@ def test_a_table_with_prepared_rows_is_not_altered_so_they_come_with_the_columns
     bare.stop()
     bare.start()
     with pytest.raises(pymysql.err.OperationalError, match="Lock wait timeout"):
-        run(bare, "SET lock_wait_timeout = 1", "ALTER TABLE t RENAME COLUMN u TO v")
+        run(bare, "SET lock_wait_timeout = 1, innodb_lock_wait_timeout = 1", "ALTER TABLE t RENAME COLUMN u TO v")
     engine = started(make_engine(live(bare, start="earliest")))
     run(bare, "XA COMMIT 'a'", "ALTER TABLE t RENAME COLUMN u TO v", "INSERT INTO t VALUES (2, 4294967294)")
     engine.until(lambda: len(engine.changes()) == 2)
