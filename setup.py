@@ -52,4 +52,8 @@ extensions = [
     if any(path.match(pattern) for pattern in PROFILES[PROFILE].get("only", ("*.pyx",)))
 ]
 
-setup(ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES))
+cores = os.cpu_count() or 1
+setup(
+    ext_modules=cythonize(extensions, compiler_directives=DIRECTIVES, nthreads=cores),
+    options={"build_ext": {"parallel": cores}},
+)
