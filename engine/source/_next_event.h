@@ -76,19 +76,25 @@ static inline int decoder_intact(const decoder_t *d, const uint8_t *event, size_
     return decoder_crc(d, crc, event + done, size - CHECKSUM_BYTES - done) == le32(event + size - CHECKSUM_BYTES);
 }
 
+/* A position that is `ahead` modulo 4 GiB may as well be one before: there is such a place, and it is nearer. */
+static inline int decoder_may_go_back(const decoder_t *d, uint32_t ahead) {
+    return (int32_t)ahead < 0 && (UINT64_C(1) << 32) - ahead <= d->next_offset;
+}
+
 /* The header has the low 32 bits of the event's end; 0 for what a dump makes up, and inside transactions since MariaDB 11.4.
- * A server may leave events out, so positions may jump, but only ahead. */
+ * A server may leave events out, so positions may jump, but only ahead; most at the dump's begin, where after a start by GTID
+ * whole transactions of any size are left out. */
 static inline int decoder_locate(decoder_t *d, const uint8_t *event, size_t size) {
     uint32_t end = le32(event + 13), ahead = end - (uint32_t)d->next_offset;
     d->offset = d->next_offset;
     if (!d->input.packets) {
         d->next_offset += size;
     } else if (d->type == EVENT_HEARTBEAT || d->type == EVENT_HEARTBEAT_V2) {
-        if (!d->transaction.open && d->type == EVENT_HEARTBEAT && end && (int32_t)ahead > 0) d->next_offset += ahead;
+        if (!d->transaction.open && d->type == EVENT_HEARTBEAT && end && !decoder_may_go_back(d, ahead)) d->next_offset += ahead;
     } else if (!(d->flags & EVENT_FLAG_ARTIFICIAL)
                && (end || (d->type != EVENT_ROTATE && d->type != EVENT_FORMAT_DESCRIPTION))) {
         if (!end) ahead = (uint32_t)size;
-        else if (ahead < size || (int32_t)ahead < 0) return decoder_failed(d, FAULT_POSITION, end);
+        else if (ahead < size || (d->started && decoder_may_go_back(d, ahead))) return decoder_failed(d, FAULT_POSITION, end);
         d->next_offset += ahead;
         d->offset = d->next_offset - size;
     }

@@ -58,20 +58,27 @@ def read_headers(stream: Stream, timeout_s: float) -> Iterator[EventHeader]:
         SourceError: the server's error packet.
         ConnectionLost: nothing for `timeout_s`, or the connection broke.
     """
+    for header, _ in read_located(stream, timeout_s):
+        yield header
+
+
+def read_located(stream: Stream, timeout_s: float, whole: Container[int] = ()) -> Iterator[tuple[EventHeader, memoryview]]:
+    """As read_headers, each with its packet as read_packets has it."""
     file, offset = "", 4
-    for body in read_packets(stream, timeout_s):
-        timestamp, kind, _, size, log_pos, flags = _HEADER.unpack_from(body, 1)
+    for packet in read_packets(stream, timeout_s, whole):
+        timestamp, kind, _, size, log_pos, flags = _HEADER.unpack_from(packet, 1)
         if kind in (HEARTBEAT, HEARTBEAT_V2):
             continue
         made_up = bool(flags & _ARTIFICIAL) or not timestamp or (kind == FORMAT_DESCRIPTION and offset != 4)
         start = offset
         if not made_up:
-            offset = _end(start + size, log_pos)
-        origin_us = _origin_us(kind, timestamp, body) if kind in TRANSACTION_STARTS else 0
-        yield EventHeader(kind, timestamp, file, start, offset, made_up, origin_us)
+            offset = _end(offset, size, log_pos)
+            start = offset - size
+        origin_us = _origin_us(kind, timestamp, packet) if kind in TRANSACTION_STARTS else 0
+        yield EventHeader(kind, timestamp, file, start, offset, made_up, origin_us), packet
         if kind == ROTATE and made_up:
-            (offset,) = struct.unpack_from("<Q", body, 20)
-            file = _without_checksum(body[1 : size + 1])[27:].decode(errors="replace")
+            (offset,) = struct.unpack_from("<Q", packet, 20)
+            file = _without_checksum(packet[1 : size + 1])[27:].decode(errors="replace")
 
 
 def _origin_us(kind: int, timestamp: int, packet: memoryview) -> int:
@@ -93,11 +100,10 @@ def _without_checksum(event: memoryview) -> bytes:
     return body if zlib.crc32(body).to_bytes(4, "little") == checksum else bytes(event)
 
 
-def _end(expected: int, log_pos: int) -> int:
-    """The header's end position has 32 bits, and is 0 inside transactions in MariaDB 11.4 and later."""
-    if not log_pos:
-        return expected
-    return expected + ((log_pos - expected + (1 << 31)) & 0xFFFFFFFF) - (1 << 31)
+def _end(start: int, size: int, log_pos: int) -> int:
+    """The header's end position has 32 bits, and is 0 inside transactions in MariaDB 11.4 and later. A server that leaves out
+    transactions goes ahead, by more than 2 GiB where one of them is so large; never back."""
+    return start + ((log_pos - start) & 0xFFFFFFFF) if log_pos else start + size
 
 
 def read_packets(stream: Stream, timeout_s: float, whole: Container[int] = ()) -> Iterator[memoryview]:

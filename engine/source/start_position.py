@@ -20,8 +20,9 @@ from engine.source.event_headers import (
     ROTATE,
     TRANSACTION_STARTS,
     EventHeader,
+    Stream,
     read_headers,
-    read_packets,
+    read_located,
 )
 from engine.source.gtid import parse_tagged_gtid
 from engine.source.gtid_set import Gtids, MysqlGtids, parse_gtids
@@ -91,27 +92,29 @@ def _mysql_executed(connection: Connection, position: DumpPosition) -> Gtids | N
     row = connection.query_either("SHOW BINARY LOG STATUS", "SHOW MASTER STATUS")[0]
     if (str(row[0]), int(row[1])) == (position.file, position.offset):
         return parse_gtids("mysql", str(row[4]))
-    executed: MysqlGtids | None = None
     with connection.beside() as second:
         second.dump(DumpPosition(position.file, FIRST_OFFSET), to_end=True)
-        at = 0
-        for packet in read_packets(second, second.config.read_timeout_s, _EXECUTED):
-            if at >= position.offset:
-                break
-            kind = packet[5]
-            at = int.from_bytes(packet[14:18], "little") or at
-            if kind not in _EXECUTED:
-                continue
-            body = bytes(packet[20:])
-            if kind == PREVIOUS_GTIDS:
-                executed = MysqlGtids.decode(body)
-            elif executed is not None and at <= position.offset:
-                if kind == GTID:
-                    uuid, tag, number = body[1:17], "", int.from_bytes(body[17:25], "little")
-                else:
-                    tagged = parse_tagged_gtid(body, PositionError)
-                    uuid, tag, number = tagged.uuid, tagged.tag.decode(), tagged.number
-                executed.add((str(UUID(bytes=uuid)), tag), number, number)
+        return executed_in_file(second, second.config.read_timeout_s, position.offset)
+
+
+def executed_in_file(dump: Stream, timeout_s: float, offset: int) -> MysqlGtids | None:
+    """What was executed before this offset of the file that the dump begins with; None: the file doesn't say."""
+    executed: MysqlGtids | None = None
+    for event, packet in read_located(dump, timeout_s, _EXECUTED):
+        if event.made_up:
+            continue
+        if event.start >= offset or event.type == ROTATE:
+            break
+        body = bytes(packet[20:])
+        if event.type == PREVIOUS_GTIDS:
+            executed = MysqlGtids.decode(body)
+        elif event.type in _EXECUTED and executed is not None:
+            if event.type == GTID:
+                uuid, tag, number = body[1:17], "", int.from_bytes(body[17:25], "little")
+            else:
+                tagged = parse_tagged_gtid(body, PositionError)
+                uuid, tag, number = tagged.uuid, tagged.tag.decode(), tagged.number
+            executed.add((str(UUID(bytes=uuid)), tag), number, number)
     return executed
 
 

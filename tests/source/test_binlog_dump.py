@@ -101,6 +101,22 @@ def test_positions_beyond_4_gib_are_followed_from_the_low_32_bits() -> None:
     assert starts[0] == at < 1 << 32 < starts[2]
 
 
+def test_a_server_may_leave_out_transactions_of_more_than_2_gib() -> None:
+    """As after a start by GTID; the position of what follows has only 32 bits."""
+    made = MadeBinlog()
+    made.first_offset += 7 << 29  # at the dump's begin
+    made.transaction([(1, b"a")], 1)
+    records = decode_packets(made.packets())
+    made = MadeBinlog()
+    made.transaction([(1, b"a")], 1)
+    made.first_offset += 3 << 30
+    made.transaction([(2, b"b")], 2)
+    made.add(4, struct.pack("<Q", 4) + b"binlog.000002")
+    later = decode_packets(made.packets())
+    starts = [r[START] for r in [*records, *later] if r[KIND] == Kind.BEGIN]
+    assert starts == [made.starts[0] + (7 << 29), *made.starts]
+
+
 def test_a_position_that_goes_back_is_refused() -> None:
     made = MadeBinlog()
     made.transaction([(1, b"a")])

@@ -13,12 +13,13 @@ from engine.errors import PositionError, ServerSetupError
 from engine.position import Start, parse_start
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition, check_gtid, encode_gtid_set
-from engine.source.event_headers import ANONYMOUS_GTID, GTID, GTID_TAGGED, MARIADB_GTID
+from engine.source.event_headers import ANONYMOUS_GTID, GTID, GTID_TAGGED, MARIADB_GTID, read_headers
 from engine.source.server_identity import read_file_mark
-from engine.source.start_position import executed_before
+from engine.source.start_position import executed_before, executed_in_file
 from tests.servers.database import Database
 from tests.servers.mariadb import MariaDB
 from tests.servers.mysql import MySQL
+from tests.source.made_binlog import GTID_TEXT, MadeBinlog, packet, rotate_event
 from tests.source.packets import Event, config, dumped, gtids, read_events, tagged
 from tests.source.test_connection import dump_refusal
 
@@ -312,3 +313,43 @@ def test_large_rows_before_a_place_never_lie_in_memory(make_server: Callable[...
         finally:
             tracemalloc.stop()
     assert str(executed) == own_gtid(server, 4)
+
+
+class Sent:
+    """A dump's stream that is there already."""
+
+    def __init__(self, data: bytes) -> None:
+        self._rest = memoryview(data)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        got = min(len(buffer), len(self._rest))
+        buffer[:got] = self._rest[:got]
+        self._rest = self._rest[got:]
+        return got
+
+    def wait_readable(self, timeout_s: float) -> bool:
+        return bool(self._rest)
+
+
+def beyond_4_gib() -> tuple[list[int], list[bytes]]:
+    """Four transactions of one file, the second one at 3, the last two beyond 4 GiB: where they begin, and the events.
+
+    What lies between isn't there: events carry 32 bits of their position, and those are as if it were.
+    """
+    made = MadeBinlog()
+    made.add(35, struct.pack("<Q", 0))
+    for number, gap in enumerate((0, 3 << 30, (1 << 30) + 500, 0), 1):
+        made.first_offset += gap
+        made.transaction([(number, b"a" * 50)], number)
+    assert made.starts[1] < 1 << 32 < made.starts[2]
+    return made.starts, made.events
+
+
+def test_what_was_executed_before_a_place_beyond_4_gib_leaves_out_what_comes_after_it() -> None:
+    starts, events = beyond_4_gib()
+    next_file = [rotate_event("binlog.000002", 4, True), *MadeBinlog().events]
+    data = b"".join(packet(b"\0" + event) for event in [rotate_event("binlog.000001", 4, True), *events, *next_file])
+    data += packet(b"\xfe\0\0\2\0")
+    assert [event.start for event in read_headers(Sent(data), 1) if event.type == GTID] == starts
+    before = [str(executed_in_file(Sent(data), 1, start)) for start in [*starts, starts[-1] + 100]]
+    assert before == ["", *(f"{GTID_TEXT}:{numbers}" for numbers in ("1", "1-2", "1-3", "1-4"))]
