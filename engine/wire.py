@@ -444,7 +444,8 @@ class StatusAnswer(Message):
 class Error(Message):
     """code is one of those below; the connection ends after a fatal one. batch: what an ack or rollback had named.
 
-    address: with `not_active` and `moved`, where the destination is served now, if that is known.
+    address: with `not_active` and `moved`, where the destination is served now, if that is known. retryable: with `internal`:
+    another try may succeed without anyone's help.
     """
 
     type = "error"
@@ -453,6 +454,7 @@ class Error(Message):
     fatal: bool = _key(_BOOL, False)
     batch: int | None = _key(_MAYBE_BATCH, None)
     address: str | None = _key(_nil_or(_TEXT), None)
+    retryable: bool = _key(_BOOL, False)
 
 
 ClientMessage = Hello | Get | Credit | Ack | Rollback | Status | Bye | Heartbeat

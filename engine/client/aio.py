@@ -109,6 +109,7 @@ class Stream(streams.Stream):
         loop = asyncio.get_running_loop()
         servers = self._servers
         address = await loop.run_in_executor(None, servers.next) if servers.asks_zookeeper else servers.next()
+        patience_s = servers.patience_s(self._timeout)
         if self._core.state is not State.OPENING:
             self._core = self._new_core()
         self._address = address
@@ -117,7 +118,7 @@ class Stream(streams.Stream):
             self._transport.abort()
             self._transport = None
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(patience_s):
                 if address.family != "unix":
                     tls = self._tls if address.family == "tls" else None
                     self._transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port, ssl=tls)
@@ -126,7 +127,12 @@ class Stream(streams.Stream):
         except OSError as error:  # TimeoutError is one
             raise not_connected(address, error) from None
         try:
-            await self._until(lambda: self._core.welcome is not None)
+            self._send()
+            while self._core.welcome is None:
+                self._core.check()
+                if await self._arrival(patience_s):
+                    patience_s = self._timeout
+            self._core.check()
         except BaseException:
             self._transport.abort()
             self._core.end()
@@ -138,7 +144,7 @@ class Stream(streams.Stream):
         while True:
             pause_s = self._pause_after(error)
             if time.monotonic() + pause_s > deadline:
-                raise error
+                raise self._servers.summed_up(error)
             await asyncio.sleep(pause_s)
             try:
                 return await self._open()

@@ -92,6 +92,7 @@ class ClientCore(Generic[BatchType]):
         self._asked = False  # a `get` waits for its answer
         self._empty = False  # the last `get` was answered with `empty`
         self._acks: dict[int, BatchType] = {}  # sent, not yet answered, by number
+        self.confirmed = False  # an ack has been: this session has brought its consumer on
         self._rollbacks: deque[tuple[int | None, int | None]] = deque()  # likewise: (batch, partition)
         self._statuses: deque[wire.StatusAnswer] = deque()
         self._partial: dict[int, Batch | dict] = {}  # per partition: changes come in part before its next batch
@@ -332,6 +333,7 @@ class ClientCore(Generic[BatchType]):
         if named is None:
             return  # covered by the answer to a later one
         named.again = message.again
+        self.confirmed = True
         for number, batch in list(self._acks.items()):
             if batch.partition == named.partition and number <= message.batch:
                 batch.durable = True
@@ -363,5 +365,7 @@ def _error_of(message: wire.Error) -> EngineError:
     if message.code == wire.SHUTTING_DOWN:
         return Disconnected(message.message, code=message.code, reason=message.code)
     if message.code == wire.INTERNAL:
-        return InternalError(message.message, code=message.code)
+        error = InternalError(message.message, code=message.code)
+        error.retryable = message.retryable
+        return error
     return Refused(message.message, code=message.code, reason=message.code, address=message.address)

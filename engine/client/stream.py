@@ -81,8 +81,11 @@ class Stream:
         Raises:
             EngineError: `error` itself, if there is to be none.
         """
-        if not self._reconnect or not is_passing(error) or self._closed:
+        if not self._reconnect or self._closed:
             raise error
+        self._servers.note(error, progress=self._core.confirmed)
+        if not is_passing(error) and not self._servers.may_pass_elsewhere(error):
+            raise self._servers.summed_up(error)
         if self._lost is not self._core:  # said once for each session, not for each try
             self._lost = self._core
             log.warning("%s; connecting again", error)

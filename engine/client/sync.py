@@ -83,7 +83,8 @@ class Stream(streams.Stream):
     def _open(self) -> None:
         """A session on the next server."""
         address = self._servers.next()
-        connection = self._dial(address)
+        patience_s = self._servers.patience_s(self._timeout)
+        connection = self._dial(address, patience_s)
         self._socket.close()
         self._socket, self._address = connection, address
         if self._core.state is not State.OPENING:
@@ -95,7 +96,8 @@ class Stream(streams.Stream):
             self._send()
             while core.welcome is None:
                 core.check()
-                self._receive(self._timeout)
+                if self._receive(patience_s):
+                    patience_s = self._timeout
             core.check()
         except BaseException:
             connection.close()
@@ -103,12 +105,12 @@ class Stream(streams.Stream):
             raise
         self._servers.settled()
 
-    def _dial(self, address: Address) -> socket.socket:
+    def _dial(self, address: Address, patience_s: float) -> socket.socket:
         try:
             if address.family == "unix":
-                return _connect_unix(address.path, self._timeout)
+                return _connect_unix(address.path, patience_s)
             tls = self._tls if address.family == "tls" else None
-            connection = socket.create_connection((address.host, address.port), self._timeout)
+            connection = socket.create_connection((address.host, address.port), patience_s)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if tls is not None:
                 return tls.wrap_socket(connection, server_hostname=address.host)  # which closes it if it fails
@@ -125,7 +127,7 @@ class Stream(streams.Stream):
         while True:
             pause_s = self._pause_after(error)
             if time.monotonic() + pause_s > deadline:
-                raise error
+                raise self._servers.summed_up(error)
             time.sleep(pause_s)
             try:
                 return self._open()
@@ -314,7 +316,7 @@ def connect(
         consumer: whose acks these are. Each consumer of a destination gets every change.
         destination: instead of in the URL.
         timeout: seconds to wait for an answer, and of silence after which the server counts as dead (it sends
-            heartbeats every few seconds).
+            heartbeats every few seconds). Of several servers each has a share of it to open a session.
         reconnect: when the session is lost, go on with another one, on the same server or the next, for as long as it takes:
             the application sees nothing of it but that unacked batches come again. At the start, try for `timeout`
             seconds. False: raise Disconnected, or Refused with the active server's address.
@@ -335,6 +337,7 @@ def connect(
         ConfigError: a wrong URL or argument.
         Disconnected: no server can be reached, or none answers; retryable.
         Refused: it has no such destination, or refuses this session.
+        InternalError: the server failed; of several, after some tries, with what each of them had to say.
         ProtocolError: what answers isn't a binlog-engine server.
     """
     servers = Servers(url, destination)

@@ -184,11 +184,12 @@ class Keeper:
         return max(min(self._renew_at - time.monotonic(), self._timeout_s / RENEWALS), 0.0)
 
     def _take_granted_timeout(self) -> None:
-        """A lease is proven by the time-out that ZooKeeper goes by, whatever was asked for."""
+        """A lease is proven by the time-out that ZooKeeper goes by, whatever was asked for; none is while it isn't known."""
         granted_s, asked_s = self._session.granted_s, self.cluster.session_timeout_s
         if not granted_s:
             raise ConfigError(
-                "this version of kazoo doesn't tell the session's time-out", remedy="install one that the tests know"
+                "it can't be told which session time-out ZooKeeper has granted, so no lease could be proven",
+                remedy="this version of kazoo is not known to engine/ha/granted.py: install one that the tests have run with",
             )
         if granted_s == self._timeout_s:
             return

@@ -21,10 +21,10 @@ from kazoo.exceptions import (
     RuntimeInconsistency,
     SessionExpiredError,
 )
-from kazoo.loggingsupport import BLATHER
 from kazoo.retry import KazooRetry
 
 from engine.errors import MetaAway, MetaError
+from engine.ha.granted import GrantedTimeout
 
 if TYPE_CHECKING:
     from engine.config import ClusterConfig
@@ -49,17 +49,6 @@ class Conflict(Exception):
     """Somebody else has written in between: read again."""
 
 
-class _Negotiation(logging.Filter):
-    """Reads off kazoo's log how long a session's time-out is that ZooKeeper has granted: kazoo tells it nowhere else."""
-
-    granted_ms = 0
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if "negotiated session timeout" in str(record.msg) and isinstance(record.args, tuple):
-            self.granted_ms = int(str(record.args[2]))
-        return record.levelno >= logging.ERROR
-
-
 class ZooKeeperSession:
     """One session. Usable from any thread but kazoo's own.
 
@@ -70,14 +59,11 @@ class ZooKeeperSession:
         self.root = cluster.root.rstrip("/")
         self.hosts = ",".join(cluster.zookeeper)
         self._closed = threading.Event()
-        self._negotiation = _Negotiation()
-        logger = logging.Logger("kazoo.session", BLATHER)
-        logger.parent = logging.getLogger("kazoo")
-        logger.addFilter(self._negotiation)
+        self._granted = GrantedTimeout()
         pauses = {"max_tries": -1, "delay": FIRST_PAUSE_S, "max_delay": LONGEST_PAUSE_S}
         self.client = KazooClient(
             self.hosts, timeout=cluster.session_timeout_s, connection_retry=KazooRetry(**pauses),
-            command_retry=KazooRetry(max_tries=0), logger=logger,
+            command_retry=KazooRetry(max_tries=0), handler=self._granted,
         )  # fmt: skip
         if listener is not None:
             self.client.add_listener(listener)
@@ -93,7 +79,7 @@ class ZooKeeperSession:
 
         It isn't what was asked for where that is beyond the node's minSessionTimeout or maxSessionTimeout.
         """
-        return self._negotiation.granted_ms / 1000
+        return self._granted.ms / 1000
 
     def path(self, *names: str) -> str:
         return "/".join([self.root, *names])

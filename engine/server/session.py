@@ -189,7 +189,7 @@ class Session:
             self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
             self._hub.loop.call_soon(self._work_through)
         except (MetaAway, MetaFull) as error:  # it may be over soon, and those who are there already can go on
-            self.fail(INTERNAL, f"not now: {error}")
+            self.fail(INTERNAL, f"not now: {error}", retryable=True)
         except MetaError:
             raise  # no session can go on
         except Exception as error:
@@ -504,11 +504,11 @@ class Session:
             if self.state == "open" and not self._outbox and now - self._outbox.progress > HEARTBEAT_S:
                 self._send(Heartbeat())
 
-    def fail(self, code: str, message: str, address: str | None = None) -> None:
-        """Tell the peer why, and where to go if that is known; and end the session."""
+    def fail(self, code: str, message: str, address: str | None = None, *, retryable: bool = False) -> None:
+        """Tell the peer why, and where to go if that is known, or whether to come again; and end the session."""
         if self.state in _LISTENING:
             log.info("%s: %s: %s", self, code, message)
-            self._leave(Error(code, message, fatal=True, address=address).pack())
+            self._leave(Error(code, message, fatal=True, address=address, retryable=retryable).pack())
 
     def close(self) -> None:
         """The connection is over. Closing twice is harmless."""
@@ -577,7 +577,7 @@ class Session:
             log.exception("%s: a bug", self)
         else:
             log.error("%s: %s", self, error)
-        self.fail(INTERNAL, f"the server failed: {error}")
+        self.fail(INTERNAL, f"the server failed: {error}", retryable=isinstance(error, EngineError) and error.retryable)
 
     def __str__(self) -> str:
         destination = self._destination.name if self._destination else "-"

@@ -13,8 +13,9 @@ import pytest
 
 import engine
 from engine import wire
+from engine.client import servers
 from engine.client.servers import Servers
-from engine.errors import ConfigError, Disconnected, Refused
+from engine.errors import ConfigError, Disconnected, InternalError, Refused
 from tests.client import streams
 from tests.client.peer import Peer, Session
 from tests.running_engine import RunningEngine
@@ -129,6 +130,83 @@ def test_the_asyncio_stream_goes_on_too():
 
     with Peer(in_turn(one_change, refuse(wire.NOT_ACTIVE), stay)) as peer:
         assert asyncio.run(consume(peer.url)) == [[1], [2]]
+
+
+def internal(*, retryable: bool = False) -> Callable[[Session], None]:
+    def behave(session: Session) -> None:
+        session.welcome(session.receive())
+        session.receive()
+        session.send(wire.Error(wire.INTERNAL, "it failed over this", fatal=True, retryable=retryable))
+
+    return behave
+
+
+def first_ids(*urls: str, timeout: float = 30.0) -> list[int]:
+    with engine.connect(list(urls), timeout=timeout) as stream:
+        return ids(next(stream))
+
+
+def say_nothing(session: Session) -> None:
+    while session.receive():
+        pass
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(servers, "LONGEST_PAUSE_S", 0.001)
+
+
+@pytest.mark.parametrize("retryable", [True, False])
+def test_a_server_that_fails_is_left_for_the_next_one_of_the_list(retryable):
+    with Peer(internal(retryable=retryable)) as failing, Peer(stay) as other:
+        assert first_ids(failing.url, other.url) == [2]
+
+
+def test_a_single_server_that_fails_is_tried_again_only_if_it_says_that_this_passes():
+    with Peer(in_turn(internal(retryable=True), stay)) as peer:
+        assert first_ids(peer.url) == [2]
+    with Peer(in_turn(internal(), stay)) as peer, pytest.raises(InternalError, match="it failed over this"):
+        first_ids(peer.url)
+
+
+def test_when_all_servers_fail_again_and_again_the_error_has_the_answer_of_each(no_pauses):
+    with (
+        Peer(internal()) as one,
+        Peer(refuse(wire.NOT_ACTIVE)) as standby,
+        Peer(internal()) as other,
+        pytest.raises(InternalError) as error,
+    ):
+        first_ids(one.url, standby.url, other.url)
+    for peer, said in ((one, "it failed over this"), (standby, "not here"), (other, "it failed over this")):
+        assert f"{peer.url.rpartition('/')[0]}: {said}" in str(error.value)
+
+
+def test_a_consumer_that_is_brought_on_between_faults_goes_on_for_ever(no_pauses):
+    def fail_after_an_ack(session: Session) -> None:
+        one_change(session)
+        while not isinstance(session.receive(), wire.Ack):
+            pass
+        session.send(wire.Acked(1, False))
+        session.send(wire.Error(wire.INTERNAL, "it failed over this", fatal=True))
+
+    with Peer(fail_after_an_ack) as peer, engine.connect([peer.url, peer.url]) as stream:
+        for _ in range(servers.MOST_FAULTS + 2):
+            next(stream).ack()
+
+
+def test_a_server_that_never_answers_leaves_time_for_the_next_one():
+    with Peer(say_nothing) as silent, Peer(stay) as peer:
+        assert first_ids(silent.url, peer.url, timeout=3.0) == [2]
+
+
+def test_the_asyncio_stream_leaves_a_server_that_fails_or_never_answers_too():
+    async def consume(*urls: str) -> list[int]:
+        async with engine.aio.connect(list(urls), timeout=3.0) as stream:
+            return ids(await anext(stream))
+
+    with Peer(say_nothing) as silent, Peer(internal()) as failing, Peer(stay) as peer:
+        assert asyncio.run(consume(silent.url, failing.url, peer.url)) == [2]
 
 
 def test_urls_of_different_destinations_are_refused():

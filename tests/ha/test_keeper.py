@@ -7,6 +7,7 @@ import pytest
 
 from engine.ha import layout
 from engine.ha.grant import boot_ns
+from engine.ha.granted import GrantedTimeout
 from engine.ha.keeper import GRANT_PART
 from engine.ha.leases import look
 from engine.ha.session import ZooKeeperSession
@@ -176,6 +177,24 @@ def test_while_zookeeper_is_away_a_lease_is_good_as_long_as_it_can_be_proven_and
     session = admin(cluster)
     picture = session.persist(lambda: look(session, ["orders"]))
     assert picture.owners["orders"]["epoch"] == member.keeper.leases()["orders"].epoch
+
+
+def test_what_zookeeper_grants_is_known_from_each_connection_as_soon_as_it_is_there(strict_zookeeper, admin, make_cluster):
+    for asked_s, granted_s in ((0.3, 1.0), (1.7, 1.7), (40.0, 2.0)):
+        session = admin(make_cluster(strict_zookeeper.hosts, timeout_s=asked_s))
+        told = []
+        session.client.add_listener(lambda state, session=session, told=told: told.append((state, session.granted_s)))
+        session.wait_connected(10)
+        assert session.granted_s == granted_s
+        assert told in ([], [("CONNECTED", granted_s)])
+
+
+def test_without_knowing_what_zookeeper_has_granted_no_lease_is_taken(shared_zookeeper, make_cluster, monkeypatch):
+    monkeypatch.setattr(GrantedTimeout, "_note", lambda self, ms: None)
+    member = make_cluster(shared_zookeeper.hosts).join("a", ["orders"])
+    eventually(lambda: member.keeper.fatal is not None)
+    assert "which session time-out ZooKeeper has granted" in str(member.keeper.fatal)
+    assert member.owned == []
 
 
 def test_a_lease_is_proven_by_the_time_out_that_zookeeper_grants_and_not_by_the_one_asked_for(strict_zookeeper, make_cluster):
