@@ -110,6 +110,7 @@ def _without_password(url: str) -> str:
 
 def destination_settings(config: Config, destination: str) -> dict[str, Any]:
     settings = config.destinations[destination].model_dump(mode="json", include=_DESTINATION_CONTENT)
+    del settings["store"]["retain"]
     return {**settings, "from_": config.sources_of(destination)}
 
 

@@ -212,6 +212,7 @@ class StoreConfig(_Table):
     size: RingSize = 256 << 20
     sync: Annotated[str, AfterValidator(_sync)] = "100ms"  # file: how often it is brought to the disk; "batch": all the time
     dir: Path | None = None  # file: where; None: data_dir/stores
+    retain: Duration = None  # how far one wants to be able to go back: `status` complains when it reaches back less
 
     @property
     def sync_s(self) -> float:

@@ -34,6 +34,7 @@ log = logging.getLogger("engine.file_store")
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_NOCOW = 0x80086601, 0x40086602, 0x00800000
+MOST_FREE_BYTES = 1 << 30  # more than is put between two checkpoints
 _FAILED_AT, _FAILED_MOST = 24, (1 << 39) - 1
 _SYSTEM = SystemDisk()
 
@@ -137,9 +138,9 @@ class Checkpoints:
         os.close(self._journal.fd)
 
     def _floor(self, state: RingState) -> int:
-        """What all have acked goes as far as the writer needs it: a quarter of the store is kept free."""
+        """What all have acked goes as far as the writer needs it: room up to the next checkpoint is kept free."""
         capacity = self._ring.capacity
-        free = capacity // 4 + 2 * BLOCK_BYTES
+        free = min(capacity // 4, MOST_FREE_BYTES) + 2 * BLOCK_BYTES
         wanted = min(state.slowest, max(state.put + free - capacity, 0))
         return max(self._ring.floor, wanted // BLOCK_BYTES * BLOCK_BYTES)
 

@@ -16,7 +16,7 @@ def only_one(instance: Instance, remedy: str) -> Iterator[None]:
     """Holds the lock on data_dir, which is made if it isn't there; it goes with the process, however that ends.
 
     Raises:
-        ConfigError: somebody else has it (says `remedy`), or data_dir can't be used.
+        ConfigError: somebody else has it (reason data_dir_in_use, says `remedy`), or data_dir can't be used.
     """
     try:
         instance.data_dir.mkdir(parents=True, exist_ok=True)
@@ -32,8 +32,9 @@ def only_one(instance: Instance, remedy: str) -> Iterator[None]:
         except OSError:
             lock.seek(0)
             raise ConfigError(
-                "another engine runs with this data_dir", data_dir=instance.data_dir, pid=lock.read().strip(), remedy=remedy
-            ) from None
+                "another engine runs with this data_dir", data_dir=instance.data_dir, pid=lock.read().strip(), remedy=remedy,
+                reason="data_dir_in_use",
+            ) from None  # fmt: skip
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()

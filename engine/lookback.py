@@ -17,13 +17,20 @@ from engine.errors import RingError
 from engine.meta import SourceHistory
 from engine.position import Start, parse_start, split_file_name
 from engine.record import HEAD_BYTES, Head, Kind, unpack_head
+from engine.retained import STARTS, gtid_at, oldest_held
 from engine.ring import Reader, Ring, move_to, places, transaction_marks
 from engine.source.gtid_set import Gtids, MariadbGtids, MysqlGtids, unpack_gtids
 
 LONGEST_LOOK_S = 10.0  # for one start; the server serves nobody meanwhile
 LOOKS_AT_A_TIME = 1000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-STARTS = (Kind.BEGIN, Kind.DDL)  # records at which a consumer may start: nothing of a transaction is before them
+
+
+class _Gone(Exception):
+    """What was asked for is not held any more. lacking: of a GTID set."""
+
+    def __init__(self, lacking: str | None = None) -> None:
+        self.lacking = lacking
 
 
 def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, SourceHistory], executed: Iterable[str] = ()) -> None:
@@ -54,9 +61,17 @@ def start_at(ring: Ring, reader: Reader, wanted: str, histories: dict[int, Sourc
         else:
             found = _find(reader.view(), [place - held[0] for place in held], wanted, histories)
         move_to(reader, held[0] + found)
-    except BaseException:
+    except BaseException as error:
+        oldest = oldest_held(ring)
         move_to(reader, before)
-        raise
+        if not isinstance(error, _Gone):
+            raise
+        raise RingError(
+            "the store no longer holds this start", start=wanted[:200], reason="start_gone", lacking=error.lacking,
+            **(oldest.facts(histories) if oldest else {}),
+            remedy='start with "oldest", or with a later place' if error.lacking is None else
+            'start with "oldest", or with a set that has what the store does not hold any more',
+        ) from None  # fmt: skip
 
 
 def back_to_whole_change(ring: Ring, reader: Reader) -> None:
@@ -122,20 +137,18 @@ def _find(view: memoryview, held: list[int], wanted: str, histories: dict[int, S
     low = max((at for at in held if is_before(unpack_head(view, at))), default=0)
     found, last_end, oldest = None, low, None
     for at, head in _marks(view, low):
+        if head.source in sources and (is_before(head) or head.kind in STARTS):
+            oldest = oldest or head
         if is_before(head):
-            oldest, found = oldest or head, None
+            found = None
         elif head.kind in STARTS:
-            oldest, found = oldest or head, at if found is None else found
+            found = at if found is None else found
             if head.source in sources:
                 break
         if head.kind in (Kind.COMMIT, Kind.DDL):
             last_end = at + head.length
     if low == 0 and oldest is not None and not is_before(oldest) and not _begins_at(oldest, start):
-        raise RingError(
-            "the store no longer holds this start", start=wanted, reason="start_gone",
-            oldest=f"{histories[oldest.source].binlog}.{oldest.file:06d}:{oldest.start}" if oldest.source in histories else None,
-            remedy='start with "oldest", or with a later place',
-        )  # fmt: skip
+        raise _Gone
     return last_end if found is None else found
 
 
@@ -146,7 +159,7 @@ def _find_after(view: memoryview, seen: Gtids, executed: Iterable[str]) -> int:
     for at, head in _marks(view, 0):
         if head.kind not in STARTS:
             continue
-        text = _gtid_at(view, at, head)
+        text = gtid_at(view, at, head)
         gtid = unpack_gtids(text) if text is not None else None
         if not isinstance(gtid, type(seen)):
             raise RingError(
@@ -159,19 +172,8 @@ def _find_after(view: memoryview, seen: Gtids, executed: Iterable[str]) -> int:
             break
     lacking = _before(first, executed).subtract(seen)  # type: ignore[arg-type]
     if str(lacking):
-        raise RingError(
-            "the store no longer holds this start", start=f"gtid:{seen}", reason="start_gone", lacking=str(lacking)[:200],
-            remedy='start with "oldest", or with a set that has what the store does not hold any more',
-        )  # fmt: skip
+        raise _Gone(str(lacking)[:200])
     return found
-
-
-def _gtid_at(view: memoryview, at: int, head: Head) -> str | None:
-    """Of a BEGIN or DDL record."""
-    unpacker = msgpack.Unpacker()
-    unpacker.feed(view[at + HEAD_BYTES : at + head.length])
-    unpacker.skip()
-    return unpacker.unpack()[0 if head.kind == Kind.BEGIN else 2]
 
 
 def _knows(first: Gtids, gtid: Gtids) -> bool:

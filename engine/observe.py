@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from engine.meta import Presence, SourceHistory
 from engine.meta.open import open_meta
 from engine.owner import is_alive
 from engine.position import join_file_name
+from engine.retained import oldest_held
 from engine.ring import Ring
 
 SLOW_START_S = 30.0  # a stage that takes longer is complained about
@@ -25,7 +26,8 @@ PATIENCE_S = 1.0  # for a ZooKeeper that may be away
 
 
 def observe(config: Config) -> dict[str, Any]:
-    """A picture of this moment: `running`, `stages`, `sources` by name, `consumers` by destination/consumer/partition.
+    """A picture of this moment: `running`, `stages`, `sources` by name, `stores` by destination/partition, `consumers` by
+    destination/consumer/partition.
 
     `healthy`: it runs, and nothing needs anybody's attention; otherwise `complaints` says what does, one line each.
     """
@@ -41,7 +43,14 @@ def observe(config: Config) -> dict[str, Any]:
         for partition in range(settings.partitions)
         for seen in consumers_of(instance, name, partition)
     ]
+    stores = [
+        seen
+        for name, settings in config.destinations.items()
+        for partition in range(settings.partitions)
+        if (seen := _store(instance, name, partition, histories))
+    ]
     complaints = _complaints(config, state, stages, sources, silences)
+    complaints += [line for seen in stores if state and (line := _short_reach(config, seen))]
     return {
         "running": bool(state),
         "healthy": bool(state) and not complaints,
@@ -53,6 +62,7 @@ def observe(config: Config) -> dict[str, Any]:
         "cluster": state.get("cluster"),
         "stages": stages,
         "sources": sources,
+        "stores": {f"{seen['destination']}/{seen['partition']}": seen for seen in stores},
         "consumers": {f"{seen['destination']}/{seen['consumer']}/{seen['partition']}": seen for seen in consumers},
     }
 
@@ -161,6 +171,40 @@ def _source(instance: Instance, name: str, histories: dict[int, SourceHistory]) 
     counters.release()
     ring.close()
     return seen
+
+
+def _store(instance: Instance, destination: str, partition: int, histories: dict[int, SourceHistory]) -> dict[str, Any] | None:
+    """What a consumer could go back to: the `oldest` place with its time and GTID, and how many seconds ago that was.
+
+    kept_bytes: from there to the end. overwritten: there has been more before it.
+    """
+    try:
+        ring = Ring.attach(instance.store_ring(destination, partition))
+    except RingError:
+        return None
+    with closing(ring):
+        oldest = oldest_held(ring)
+        return {
+            "destination": destination,
+            "partition": partition,
+            "capacity_bytes": ring.capacity,
+            "held_bytes": ring.held_bytes,
+            "kept_bytes": ring.put - ring.floor,
+            "overwritten": ring.floor > 0,
+            "reaches_back_s": max(time.time() - oldest.head.time_us / 1e6, 0.0) if oldest else None,
+            **(oldest.facts(histories) if oldest else {"oldest": None, "oldest_time": None, "oldest_gtid": None}),
+        }
+
+
+def _short_reach(config: Config, seen: dict[str, Any]) -> str | None:
+    """A complaint about a store that reaches back less than wanted."""
+    retain, reach = config.destinations[seen["destination"]].store.retain, seen["reaches_back_s"]
+    if retain is None or reach is None or reach >= retain or not seen["overwritten"]:
+        return None
+    return (
+        f"the store of {seen['destination']}/{seen['partition']} reaches back {reach:.0f} s: retain={retain:.0f} "
+        f"oldest={seen['oldest']} size={seen['capacity_bytes']} — make store.size larger"
+    )
 
 
 def consumer_in_store(instance: Instance, destination: str, consumer: str, partition: int) -> dict[str, Any] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,10 +30,11 @@ class Change:
 
 @dataclass
 class RecordingDisk(SystemDisk):
-    """failing: the error that syncs answer with, once each."""
+    """failing: the error that syncs answer with, once each. meanwhile: happens while the data are synced."""
 
     changes: list[Change] = field(default_factory=list)
     failing: list[OSError] = field(default_factory=list)
+    meanwhile: Callable[[], None] | None = None
 
     def pwrite(self, fd: int, data: bytes | memoryview, offset: int) -> None:
         super().pwrite(fd, data, offset)
@@ -44,6 +45,8 @@ class RecordingDisk(SystemDisk):
             raise self.failing.pop(0)
         super().sync(fd)
         journal = self._is_journal(fd)
+        if self.meanwhile is not None and not journal:
+            self.meanwhile()
         self.changes.append(Change(journal, image=b"" if journal else os.pread(fd, os.fstat(fd).st_size, 0)))
 
     @staticmethod

@@ -11,7 +11,7 @@ import pytest
 
 from engine.file_store import verify
 from engine.journal import Checkpoint, Journal, SystemDisk
-from engine.ring import view
+from engine.ring import move_to, places, view
 from tests.stored import Stored, take
 
 
@@ -28,7 +28,7 @@ class Moment:
 
 
 def run(stored: Stored, pick: random.Random, checkpoints: int) -> list[Moment]:
-    """Puts, acks and checkpoints at random, several times around the ring."""
+    """Puts, acks, checkpoints, and readers that go back, at random, several times around the ring."""
     moments = []
     with stored.opened() as ring:
         for name in ("cache", "audit"):
@@ -36,6 +36,11 @@ def run(stored: Stored, pick: random.Random, checkpoints: int) -> list[Moment]:
         readers = {name: ring.reader(name) for name in ring.readers()}
         for reader in readers.values():
             reader.open()
+
+        def go_back() -> None:
+            if pick.random() < 0.2:
+                move_to(pick.choice([*readers.values()]), pick.choice([place for place in places(ring) if place <= ring.put]))
+
         kept = (0, {})
         data = stored.files.data.read_bytes()
         while len(moments) < checkpoints:
@@ -45,14 +50,17 @@ def run(stored: Stored, pick: random.Random, checkpoints: int) -> list[Moment]:
                 ring.set_note(str(ring.put).encode())
             for reader in readers.values():
                 reader.set_note(b"note", take(reader, pick.randrange(10)))
+            go_back()
             journal = stored.files.journal.read_bytes()
             stored.disk.changes.clear()
+            stored.disk.meanwhile = go_back
+            done = (ring.put, {name: reader.ack for name, reader in readers.items()})
             stored.checkpoints.write()
             synced, *writes, last = stored.disk.changes
             assert not synced.journal
             assert last.journal
             assert last.data is None
-            done = (ring.put, {name: reader.ack for name, reader in readers.items()})
+            assert all(ring.floor <= reader.ack for reader in readers.values())
             moments.append(Moment(journal, data, synced.image, [(w.offset, w.data) for w in writes], kept, done))
             kept, data = done, synced.image
         assert ring.put > 3 * ring.capacity

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from engine.instance import Instance
     from engine.meta import Meta
 
-app = typer.Typer(no_args_is_help=True, help="Show where consumers are, and move them. All but `show` need the engine stopped.")
+app = typer.Typer(no_args_is_help=True, help="Show where consumers are, and move them.")
 DestinationArgument = Annotated[str, typer.Argument(help="The destination's name in the config.")]
 ConsumerOption = Annotated[str, typer.Option("--consumer", help="Only this one; without it, all of the destination.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
@@ -31,7 +31,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line
 def position(
     context: typer.Context, config: Annotated[Path, typer.Argument(help="The config file, such as conf/engine.toml.")]
 ) -> None:
-    """Show where consumers are, and move them."""
+    """Show where consumers are, and move them: while the engine runs within what its stores hold, otherwise anywhere."""
     context.obj = config
 
 
@@ -50,6 +50,13 @@ class _Kept:
             check_consumer(self.config, self.meta, destination, consumer)
             return [consumer]
         return consumers_of(self.config, self.meta, destination)
+
+    def sources(self, destination: str, source: str) -> list[str]:
+        """All of the destination's, or the one that was named."""
+        known = self.config.sources_of(destination)
+        if source and source not in known:
+            raise ConfigError("this source does not feed the destination", source=source, known=", ".join(known))
+        return [source] if source else known
 
 
 @app.command()
@@ -109,40 +116,61 @@ def set_position(
     context: typer.Context,
     destination: DestinationArgument,
     start: Annotated[
-        str, typer.Argument(metavar="POSITION", help='"earliest", "latest", "binlog.000012:4", "gtid:<set>" or a time.')
+        str,
+        typer.Argument(
+            metavar="POSITION", help='"earliest", "latest", "binlog.000012:4", "gtid:<set>" or a time; running, "oldest" too.'
+        ),
     ],
     consumer: ConsumerOption = "",
     source: Annotated[str, typer.Option("--source", help="Only in this source; needed for a place if there are several.")] = "",
 ) -> None:
-    """Deliver from this position on at the next start, whatever has been acked. The sources' servers are asked for it."""
+    """Deliver from this position on, whatever has been acked.
+
+    While the engine runs: from what its stores hold ("oldest" is the first of it), to consumers that have no session just now.
+    With the engine stopped: from the sources, whose servers are asked for the position.
+    """
+    try:
+        with _stopped(context.obj, destination) as kept:
+            said = _set_in_sources(kept, destination, start, consumer, source)
+    except ConfigError as error:
+        if error.reason != "data_dir_in_use" or load_config(context.obj).cluster is not None:
+            raise
+        with _kept(context.obj, destination) as kept:
+            said = _set_in_stores(kept, destination, start, consumer, source)
+    print("\n".join(said))
+
+
+def _set_in_sources(kept: _Kept, destination: str, start: str, consumer: str, source: str) -> list[str]:
     from engine.consumer_positions import move
     from engine.position import join_file_name, parse_start
     from engine.source.places import locate
     from engine.source.servers import last_in_use
 
-    wanted = parse_start(start)
-    with _stopped(context.obj, destination) as kept:
-        sources = kept.config.sources_of(destination)
-        if source:
-            if source not in sources:
-                raise ConfigError("this source does not feed the destination", source=source, known=", ".join(sources))
-            sources = [source]
-        elif len(sources) > 1 and wanted.kind in ("file", "gtid"):
-            raise ConfigError("which source's position is this?", position=start, remedy=f"--source {' or '.join(sources)}")
-        consumers = kept.consumers(destination, consumer)
-        places = {
-            name: locate(last_in_use(kept.config.sources[name], kept.meta, name).in_use(), name, wanted) for name in sources
-        }
-        move(kept.config, kept.meta, destination, consumers, places)
-        kept.meta.keep_presence(destination, {name: None for name in consumers})
-    for name, (base, number, offset) in places.items():
-        print(f"{destination}: {', '.join(consumers)} get {name} from {join_file_name(base, number)}:{offset} on")
+    wanted, sources = parse_start(start), kept.sources(destination, source)
+    if len(sources) > 1 and wanted.kind in ("file", "gtid"):
+        raise ConfigError("which source's position is this?", position=start, remedy=f"--source {' or '.join(sources)}")
+    consumers = kept.consumers(destination, consumer)
+    places = {name: locate(last_in_use(kept.config.sources[name], kept.meta, name).in_use(), name, wanted) for name in sources}
+    move(kept.config, kept.meta, destination, consumers, places)
+    kept.meta.keep_presence(destination, {name: None for name in consumers})
+    return [
+        f"{destination}: {', '.join(consumers)} get {name} from {join_file_name(base, number)}:{offset} on"
+        for name, (base, number, offset) in places.items()
+    ]
+
+
+def _set_in_stores(kept: _Kept, destination: str, start: str, consumer: str, source: str) -> list[str]:
+    from engine.rewind import rewind
+
+    consumers, _ = kept.consumers(destination, consumer), kept.sources(destination, source)
+    rewind(kept.config, kept.instance, kept.meta, destination, consumers, start, source)
+    return [f"{destination}: {', '.join(consumers)} get what the store holds from {start} on"]
 
 
 @app.command()
 def reset(context: typer.Context, destination: DestinationArgument, consumer: ConsumerOption = "") -> None:
-    """Forget what was acked. Consumers of the config then get everything from where the engine first read each source;
-    others no longer exist, hold nothing, and begin as new ones when they connect."""
+    """Forget what was acked, with the engine stopped. Consumers of the config then get everything from where the engine first
+    read each source; others no longer exist, hold nothing, and begin as new ones when they connect."""
     from engine.consumer_positions import forget
 
     with _stopped(context.obj, destination) as kept:

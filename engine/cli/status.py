@@ -89,8 +89,15 @@ def _tables(seen: dict[str, Any], before: dict[str, Any] | None, seconds: float)
             _rate(consumer["rows_acked"], old and old["rows_acked"], seconds), _size(consumer["held_bytes"]),
             _size(consumer["unsent_bytes"]), _session(consumer),
         )  # fmt: skip
+    stores = Table("destination", "partition", "kept", "of", "goes back to", "position", "gtid")
+    for store in seen["stores"].values():
+        reach = store["reaches_back_s"]
+        stores.add_row(
+            store["destination"], str(store["partition"]), _size(store["kept_bytes"]), _size(store["capacity_bytes"]),
+            "-" if reach is None else f"{_duration(reach)} ago", store["oldest"] or "-", escape(store["oldest_gtid"] or "-"),
+        )  # fmt: skip
     complaints = (f"[bold red]{escape(complaint)}[/]" for complaint in seen["complaints"])
-    return Group(*complaints, stages, sources, *([failovers] if failovers.row_count else []), consumers)
+    return Group(*complaints, stages, sources, *([failovers] if failovers.row_count else []), stores, consumers)
 
 
 def _state(child: dict[str, Any]) -> str:

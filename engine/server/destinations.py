@@ -11,7 +11,7 @@ from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.lookback import back_to_whole_change, start_at
 from engine.meta import Meta
-from engine.ring import Ring
+from engine.ring import Reader, Ring
 from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, EXPIRED, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
 
@@ -154,10 +154,11 @@ class Destination:
         except EngineError as error:
             for store in self.stores:
                 store.ring.drop_reader(consumer)
+            facts: dict[str, Any] = {name: error.facts.get(name) for name in ("lacking", "oldest", "oldest_time", "oldest_gtid")}
             raise SessionRefused(
                 UNKNOWN_START, f"this consumer can't begin there: {error.what}", remedy=error.remedy, destination=self.name,
-                consumer=consumer, start=repr(start[:100]), oldest=error.facts.get("oldest"),
-                lacking=error.facts.get("lacking"),
+                consumer=consumer, start=repr(start[:100]),
+                **facts,
             ) from None  # fmt: skip
 
     def stand_by(self, session: Session, hello: Hello) -> int:
@@ -219,21 +220,40 @@ class Destination:
         numbers = BatchNumbers()
         kept = acks.acked(self.name)
         lanes = []
-        for partition in partitions:
+        for partition, reader in zip(partitions, self._take(hello.consumer, partitions), strict=True):
             ring = self.stores[partition].ring
             acked = {
                 place.source: identity
                 for place, identity in kept.items()
                 if (place.consumer, place.partition) == (hello.consumer, partition)
             }
-            reader = ring.reader(hello.consumer)
-            reader.open()
             back_to_whole_change(ring, reader)
             cursor = Cursor(reader, ring.capacity, acked, numbers)
             cursor.count_session()
             lanes.append(Lane(self.stores[partition], cursor))
             self._claims[hello.consumer, partition] = session
         return lanes
+
+    def _take(self, consumer: str, partitions: list[int]) -> list[Reader]:
+        """The consumer's readers, ours from now on.
+
+        Raises:
+            SessionRefused: a command moves or drops the consumer at this moment.
+        """
+        readers = []
+        try:
+            for partition in partitions:
+                reader = self.stores[partition].ring.reader(consumer)
+                reader.open()
+                readers.append(reader)
+        except RingError as error:
+            for reader in readers:
+                reader.release()
+            raise SessionRefused(
+                CONSUMER_BUSY, f"a command moves or drops this consumer: {error.what}", destination=self.name,
+                consumer=consumer, remedy="connect again when it is done",
+            ) from None  # fmt: skip
+        return readers
 
     def release(self, session: Session, lanes: list[Lane]) -> None:
         """The session is over; what it hasn't acked is rolled back. Its acks have been flushed. Then `call_next`."""
