@@ -162,7 +162,6 @@ class Stream(streams.Stream):
                 while (batch := self._core.next_batch()) is None:
                     self._send()
                     await self._arrival(self._timeout)
-                self._send()
                 return self._handed(batch)
             except EngineError as error:
                 await self._open_again(error)
@@ -183,9 +182,11 @@ class Stream(streams.Stream):
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:
             answered, batch = core.take_batch()
+            if batch is not None:
+                return self._handed(batch)
             self._send()
             if answered:
-                return None if batch is None else self._handed(batch)
+                return None
             if core.asked:
                 await self._arrival(self._timeout + wait_ms / 1000)
             elif not await self._arrival(by_credit - time.monotonic(), silence_is_death=False):
@@ -193,6 +194,8 @@ class Stream(streams.Stream):
 
     def _handed(self, batch: Batch) -> Batch:
         batch._stream, batch.core = self, self._core
+        if not self._core.may_wait_for_ack:
+            self._send()
         return batch
 
     async def rollback(self) -> None:

@@ -88,6 +88,7 @@ class ClientCore(Generic[BatchType]):
         self._reader = ChangeReader({})
         self._ready: deque[BatchType] = deque()  # received, not handed out
         self._credit = 0  # batches that the server may still send by itself
+        self._untold_credit = 0  # of these, what stands in the output only
         self._streaming = False  # has been iterated: credit is kept open
         self._asked = False  # a `get` waits for its answer
         self._empty = False  # the last `get` was answered with `empty`
@@ -123,7 +124,14 @@ class ClientCore(Generic[BatchType]):
         """What is to be sent; the caller sends all of it."""
         output = bytes(self._output)
         self._output.clear()
+        self._untold_credit = 0
         return output
+
+    @property
+    def may_wait_for_ack(self) -> bool:
+        """With a batch handed out: the server may send another one without hearing from us, so what there is to say can go
+        along with the ack, or before the next wait. Otherwise it had better go at once."""
+        return self._credit > self._untold_credit and not self._ready
 
     def end(self, reason: EngineError | None = None) -> None:
         """The connection is gone: by the server (None), or for a reason."""
@@ -188,6 +196,7 @@ class ClientCore(Generic[BatchType]):
         if missing > 0 and self._streaming and not self._asked and self.state is State.OPEN:
             self._output += wire.Credit(missing, **self._limits).pack()
             self._credit += missing
+            self._untold_credit += missing
 
     def _pop(self) -> BatchType | None:
         self.check()

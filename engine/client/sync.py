@@ -6,6 +6,7 @@ import functools
 import math
 import select
 import socket
+import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -90,6 +91,7 @@ class Stream(streams.Stream):
         if self._core.state is not State.OPENING:
             self._core = self._new_core()
         core = self._core
+        connection.setblocking(False)
         self._readable = select.poll()
         self._readable.register(connection, select.POLLIN)
         try:
@@ -150,7 +152,6 @@ class Stream(streams.Stream):
                 while (batch := self._core.next_batch()) is None:
                     self._send()
                     self._receive(self._timeout)
-                self._send()
                 return self._handed(batch)
             except EngineError as error:
                 self._open_again(error)
@@ -177,9 +178,11 @@ class Stream(streams.Stream):
         by_credit = time.monotonic() + wait_ms / 1000  # while streaming, the wait is ours, otherwise the server's
         while True:
             answered, batch = core.take_batch()
+            if batch is not None:
+                return self._handed(batch)
             self._send()
             if answered:
-                return None if batch is None else self._handed(batch)
+                return None
             if core.asked:
                 self._receive(self._timeout + wait_ms / 1000)
             elif not self._receive(by_credit - time.monotonic(), silence_is_death=False):
@@ -251,6 +254,8 @@ class Stream(streams.Stream):
 
     def _handed(self, batch: Batch) -> Batch:
         batch._stream, batch.core = self, self._core
+        if not self._core.may_wait_for_ack:
+            self._send()
         return batch
 
     def _ack(self, batch: Batch) -> None:
@@ -265,12 +270,20 @@ class Stream(streams.Stream):
         output = self._core.take_output()
         if output:
             try:
-                self._socket.settimeout(self._timeout)
-                self._socket.sendall(output)
+                sent = self._send_some(output)
+                if sent < len(output):
+                    self._socket.settimeout(self._timeout)
+                    self._socket.sendall(output[sent:])
+                    self._socket.setblocking(False)
             except OSError as error:
                 self._core.lost(error)
-            finally:
-                self._socket.setblocking(False)
+
+    def _send_some(self, output: bytes) -> int:
+        """What the socket takes without waiting, nearly always everything."""
+        try:
+            return self._socket.send(output)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return 0
 
     def _receive(self, timeout: float, *, silence_is_death: bool = True) -> bool:
         """Read what is there, or wait for it; whether something came. The server sends heartbeats, so silence is death."""

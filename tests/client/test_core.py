@@ -97,6 +97,20 @@ def test_streaming_keeps_as_many_batches_on_their_way_as_prefetch_says():
     assert sent(core) == [wire.Credit(1, 10)]
 
 
+def test_what_is_to_be_said_waits_for_the_ack_only_while_the_server_may_send_without_hearing_it():
+    core = opened(prefetch=2)
+    core.next_batch()
+    sent(core)
+    give_batches(core, TWO)
+    core.next_batch()
+    assert not core.may_wait_for_ack  # the next batch is here, and the server may send none after it
+    assert sent(core) == [wire.Credit(1)]
+    core.next_batch()
+    assert core.may_wait_for_ack  # one more may come meanwhile
+    core.want_batch(0)
+    assert sent(core) == [wire.Credit(1)]
+
+
 def test_a_get_asks_for_one_batch_and_no_more():
     core = opened()
     core.want_batch(250)
