@@ -11,8 +11,7 @@ message is a dataclass whose fields are its keys. `parse_client_message` and `pa
 from __future__ import annotations
 
 import re
-import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -20,13 +19,11 @@ from typing import Any, ClassVar, Final
 import msgpack
 
 from engine.errors import ProtocolError
+from engine.frames import PREFIX
+from engine.frames import PREFIX_BYTES as PREFIX_BYTES
+from engine.frames import FrameReader as FrameReader
 
 PROTOCOL: Final = 1
-PREFIX_BYTES: Final = 4
-CHUNK_BYTES: Final = 64 << 10  # what a FrameReader makes room for at once, unless a larger frame has begun to come
-MAX_SERVER_FRAME: Final = (1 << 32) - 1  # what the prefix can say; the destination's limits bound a batch
-
-_PREFIX = struct.Struct(">I")
 
 # Limits of what a client may put into a message. The unpacker allocates an array as soon as it has read its length, so
 # they bound what a hostile nest of empty arrays can cost (1024 levels of 1024 pointers), too.
@@ -41,98 +38,16 @@ _SERVER_LIMITS: Final = {"max_array_len": 1 << 20, "max_map_len": 1 << 17}
 _FIRST_BYTES: Final = 512  # enough for nearly every message; more is fed as needed; by default an Unpacker takes 1 MiB
 
 
-class FrameReader:
-    """Cuts a stream of bytes into frames.
-
-    Bytes come by `feed(data)`, or without a copy by `get_buffer()` and `filled(count)`. `frames()` then yields the
-    payload of each whole frame as a read-only memoryview, which stays valid for as long as the caller keeps it: bytes
-    that have been handed out are never written to again, nor moved.
-    """
-
-    def __init__(self, max_frame: int = MAX_SERVER_FRAME, chunk_bytes: int = CHUNK_BYTES) -> None:
-        self.max_frame = max_frame
-        self._chunk = max(chunk_bytes, 64)
-        self._view = memoryview(bytearray())
-        self._start = 0  # of the first byte not yet yielded
-        self._end = 0  # of the received bytes
-
-    @property
-    def pending_bytes(self) -> int:
-        """Bytes received that no frame was made of yet; at the end of a connection: it broke off inside a frame."""
-        return self._end - self._start
-
-    def get_buffer(self, size_hint: int = -1) -> memoryview:
-        """Writable room for at least one byte, for recv_into; call `filled` before anything else.
-
-        The room grows with what has really arrived (four times as much), so a peer cannot make us allocate by only
-        announcing a large frame.
-
-        Raises:
-            ProtocolError: a frame larger than `max_frame` has begun.
-        """
-        have = self._end - self._start
-        wanted = self._frame_bytes() if have >= PREFIX_BYTES else PREFIX_BYTES
-        room = len(self._view) - self._end
-        if room < min(wanted - have, self._chunk) or room < self._chunk >> 3:
-            fresh = memoryview(bytearray(have + max(self._chunk, min(wanted - have, have * 3))))
-            fresh[:have] = self._view[self._start : self._end]
-            self._view, self._start, self._end = fresh, 0, have
-        return self._view[self._end :]
-
-    def filled(self, count: int) -> None:
-        """The first `count` bytes of the last `get_buffer()` have been written."""
-        self._end += count
-
-    def feed(self, data: bytes | bytearray | memoryview) -> None:
-        """Copies `data` in.
-
-        Raises:
-            ProtocolError: a frame larger than `max_frame` has begun.
-        """
-        rest = memoryview(data)
-        while rest:
-            room = self.get_buffer()
-            count = min(len(room), len(rest))
-            room[:count] = rest[:count]
-            self.filled(count)
-            rest = rest[count:]
-
-    def frames(self) -> Iterator[memoryview]:
-        """The payloads of the whole frames received so far, each once.
-
-        Raises:
-            ProtocolError: a frame is larger than `max_frame`.
-        """
-        while self._end - self._start >= PREFIX_BYTES:
-            end = self._start + self._frame_bytes()
-            if end > self._end:
-                return
-            payload = self._view[self._start + PREFIX_BYTES : end].toreadonly()
-            self._start = end
-            yield payload
-
-    def _frame_bytes(self) -> int:
-        (length,) = _PREFIX.unpack_from(self._view, self._start)
-        if length > self.max_frame:
-            raise ProtocolError(
-                "a frame is too large",
-                bytes=length,
-                max_frame=self.max_frame,
-                remedy="the peer may not be speaking this protocol; see docs/protocol.md, Frames",
-            )
-        return PREFIX_BYTES + length
-
-
 def pack_message(type: str, /, **keys: Any) -> bytes:
     """A frame that holds one message and no records."""
     payload = msgpack.packb({"type": type, **keys})
-    return _PREFIX.pack(len(payload)) + payload
+    return PREFIX.pack(len(payload)) + payload
 
 
 def pack_batch_prefix(message: dict[str, Any], record_bytes: int) -> bytes:
     """The beginning of a frame; the caller sends `record_bytes` bytes of records right after, from shared memory."""
     payload = msgpack.packb(message)
-    return _PREFIX.pack(len(payload) + record_bytes) + payload
+    return PREFIX.pack(len(payload) + record_bytes) + payload
 
 
 def split_message(payload: bytes | memoryview, limits: dict[str, int] | None = None) -> tuple[dict[str, Any], memoryview]:
@@ -259,7 +174,7 @@ class Message:
     def pack(self) -> bytes:
         """The whole frame."""
         payload = msgpack.packb(self._map())
-        return _PREFIX.pack(len(payload)) + payload
+        return PREFIX.pack(len(payload)) + payload
 
     def pack_prefix(self, record_bytes: int) -> bytes:
         """The beginning of a `batch` or `schemas` frame; the caller sends `record_bytes` bytes of records after it."""

@@ -1,6 +1,9 @@
 """Frames and messages against every way in which bytes can come, and against hostile ones."""
 
+import random
+
 import msgpack
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -116,6 +119,46 @@ def test_a_payload_stays_as_it_is_while_more_frames_arrive():
         reader.feed(wire.Ack(number + 1).pack())
         kept += reader.frames()
     assert [wire.parse_client_message(payload).batch for payload in kept] == list(range(1, 101))
+
+
+def test_payloads_that_are_in_use_stay_as_they_are_whatever_memory_is_filled_again():
+    rng = random.Random(5)
+    reader = wire.FrameReader(chunk_bytes=64)
+    kept: list[tuple[memoryview, bytes]] = []
+    for number in range(3000):
+        payload = bytes([number % 251]) * rng.choice([1, 20, 60, 300, 1500])
+        frame = memoryview(len(payload).to_bytes(4, "big") + payload)
+        while frame:
+            room = reader.get_buffer()
+            count = min(len(room), len(frame), rng.randrange(1, 400))
+            room[:count] = frame[:count]
+            reader.filled(count)
+            frame = frame[count:]
+            kept += [(got, payload) for got in reader.frames()]
+        assert all(got == payload for got, payload in kept)
+        while kept and rng.random() < 0.6:
+            del kept[rng.randrange(len(kept))]
+    assert reader.pending_bytes == 0
+
+
+def test_large_frames_that_nobody_keeps_come_into_the_same_memory():
+    reader = wire.FrameReader(chunk_bytes=4096)
+    frame = (50_000).to_bytes(4, "big") + b"x" * 50_000
+    places = set()
+    for _ in range(50):
+        reader.feed(frame)
+        (payload,) = reader.frames()
+        places.add(np.frombuffer(payload, np.uint8).__array_interface__["data"][0])
+        del payload
+    assert len(places) <= 5
+
+
+def test_room_for_a_large_frame_ends_with_it():
+    reader = wire.FrameReader(chunk_bytes=64)
+    reader.feed((1000).to_bytes(4, "big") + b"x" * 800)
+    assert reader.missing_bytes == 200
+    assert len(reader.get_buffer()) <= 200
+    assert wire.FrameReader().missing_bytes == 0
 
 
 def test_a_payload_is_read_only():

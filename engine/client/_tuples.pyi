@@ -7,6 +7,8 @@ END: Final[int]
 OTHER: Final[int]
 ODD: Final[int]
 
+def has_fragments(records: Buffer) -> bool: ...
+
 @final
 class TupleWalk:
     def __new__(cls, records: Buffer, views: dict[int, Any], sources: dict[int, Any], gtids: dict[int, str | None]) -> Self: ...

@@ -18,13 +18,13 @@ cdef extern from "Python.h":
 cdef extern from "client/_tuples.h":
     enum:
         RECORD_HEAD_BYTES, RECORD_KIND_AT, RECORD_SOURCE_AT, RECORD_TABLE_AT
-        RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE, RECORD_BEGIN, RECORD_COMMIT
+        RECORD_INSERT, RECORD_UPDATE, RECORD_DELETE, RECORD_BEGIN, RECORD_COMMIT, RECORD_FRAGMENT
         REMEMBERED_COLUMNS
     ctypedef struct last_value_t:
         PyObject *object
     uint32_t record_u32(const uint8_t *p)
     uint32_t record_u16(const uint8_t *p)
-    uint64_t record_length(const uint8_t *p, const uint8_t *end)
+    uint64_t record_length(const uint8_t *p, const uint8_t *end) nogil
     bint is_filled(const uint8_t *p, const uint8_t *end)
     bint read_transaction_mark(const uint8_t *p, const uint8_t *end, const uint8_t **gtid, uint64_t *gtid_bytes)
     PyObject *make_change(const uint8_t *p, const uint8_t *end, object op, object table, last_value_t *last, object absent)
@@ -37,6 +37,20 @@ cdef str _INSERT = record.OPS[record.Kind.INSERT]
 cdef str _UPDATE = record.OPS[record.Kind.UPDATE]
 cdef str _DELETE = record.OPS[record.Kind.DELETE]
 cdef object _ABSENT = record.ABSENT
+
+
+def has_fragments(const uint8_t[::1] records not None):
+    """Whether one of the records is a fragment; True also where they aren't whole records."""
+    cdef const uint8_t *p = &records[0] if records.shape[0] else NULL
+    cdef const uint8_t *end = p + records.shape[0]
+    cdef uint64_t length
+    with nogil:
+        while p != end:
+            length = record_length(p, end)
+            if length == 0 or p[RECORD_KIND_AT] == RECORD_FRAGMENT:
+                break
+            p += length
+    return p != end
 
 
 @cython.final

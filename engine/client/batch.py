@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal
 
-from engine.client.change import Change, ChangeReader, Item, Record, RowTuple
+from engine.client.change import Change, ChangeReader, Item, Record, RowTuple, may_hold_fragments
 from engine.client.items import Commit, SourceName
 from engine.record import TORN, Kind
 from engine.schema import TableSchema
@@ -15,8 +14,6 @@ from engine.wire import BatchHead
 
 if TYPE_CHECKING:
     import pyarrow
-
-_FRAGMENT_HEAD = re.compile(rb"\x9d\xce.{4}\xcc\x09\xcd", re.DOTALL)  # the beginning of a record of kind 9
 
 
 class Handed:
@@ -150,7 +147,7 @@ class Batch:
         if not self.open:
             return {}
         if not self._reading.at_end:
-            if not _FRAGMENT_HEAD.search(self._records):  # much faster than reading it
+            if not may_hold_fragments(self._records):
                 return self._reader.partial
             deque(self.read(), maxlen=0)
         return self._reading.partial

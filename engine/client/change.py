@@ -10,6 +10,7 @@ the tuples of `rows`; what it finds odd it leaves to msgpack, so the results are
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -51,6 +52,12 @@ _FRAGMENT: Final = int(Kind.FRAGMENT)
 _END: Final = 2**64 - 1  # kind of the sentinel that `_unpack` puts behind the last record; a real one has 8 bits
 _ROWS_AT_ONCE: Final = 256  # tuples that stay in the processor's cache
 _SENTINEL: Final = msgpack.packb((0, _END))
+_FRAGMENT_HEAD: Final = re.compile(rb"\x9d\xce.{4}\xcc\x09\xcd", re.DOTALL)  # the beginning of a record of kind 9
+
+
+def may_hold_fragments(records: memoryview) -> bool:
+    """Whether fragments may be among the records: much faster to tell than by reading them."""
+    return _tuples.has_fragments(records) if _tuples is not None else _FRAGMENT_HEAD.search(records) is not None
 
 
 class _Partial:

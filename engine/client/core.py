@@ -107,6 +107,11 @@ class ClientCore(Generic[BatchType]):
         """Room for the next bytes from the server; then call `filled` and `receive`."""
         return self._frames.get_buffer(size_hint)
 
+    @property
+    def missing_bytes(self) -> int:
+        """How much of a frame that has begun to come is still on its way."""
+        return self._frames.missing_bytes
+
     def filled(self, count: int) -> None:
         self._frames.filled(count)
 

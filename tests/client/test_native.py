@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -241,3 +242,14 @@ def test_wrong_bytes_read_the_same_or_are_an_error(reading: Callable[[Batch], An
         # What the native way doesn't look at (text in the image that isn't asked for) it can't find fault with.
         assert native == alone or isinstance(alone, type), f"seed {seed}"
     assert 1000 < errors < 3999
+
+
+@pytest.mark.parametrize("way", [nullcontext, msgpack_alone])
+def test_fragments_are_found_without_reading_the_records_around_them(way: Callable[[], AbstractContextManager[None]]) -> None:
+    whole = [streams.begin(), *map(kinds_change, range(1, 9)), streams.update(5)]
+    with way():
+        assert not change.may_hold_fragments(memoryview(b"".join([*whole, streams.commit()])))
+        assert not change.may_hold_fragments(memoryview(b""))
+        for piece in streams.fragments(streams.insert(4), 3):
+            assert change.may_hold_fragments(memoryview(b"".join([*whole, piece])))
+            assert change.may_hold_fragments(memoryview(b"".join([piece, *whole])))
