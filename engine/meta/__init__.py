@@ -36,7 +36,8 @@ class Presence(NamedTuple):
 
 
 class Meta(Protocol):
-    """The contract of every meta manager. All calls are durable (as far as the kind is) when they return.
+    """The contract of every meta manager. All calls are durable (as far as the kind is) when they return; those with `later`
+    outlive the process then, and are durable when `sync` has returned: it takes as long for one as for many.
 
     Numbers and keys are given out once and never again to anything else. Safe to use from several processes at a time.
     """
@@ -51,7 +52,7 @@ class Meta(Protocol):
 
     def histories(self) -> dict[int, SourceHistory]: ...
 
-    def table_key(self, packed_schema: bytes) -> int:
+    def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
         """The key of this table version (TableSchema.pack()); a new one, from 1, when it is first asked for."""
         ...
 
@@ -82,7 +83,7 @@ class Meta(Protocol):
         """Where this history was first read from: keeps `position` unless one is kept already; returns the kept one."""
         ...
 
-    def keep_history(self, source: int, position: Identity, entry: bytes) -> None:
+    def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
         """Keep one entry of this source number's schema history."""
         ...
 
@@ -106,6 +107,10 @@ class Meta(Protocol):
 
     def prune_marks(self, source: int, before: Identity) -> None:
         """Forget GTID sets before this position and marks of the files before its file, but for the last set before it."""
+        ...
+
+    def sync(self) -> None:
+        """What was kept with `later`, or found that another process had kept so, is durable."""
         ...
 
     def close(self) -> None: ...

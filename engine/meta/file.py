@@ -88,6 +88,7 @@ class FileMeta:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+        self._unsynced = True  # a process before may have died between keeping and syncing what this one finds
         with self._errors_named():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -122,12 +123,12 @@ class FileMeta:
             rows = self._db.execute("SELECT number, source, binlog, identity FROM source_number ORDER BY number").fetchall()
         return {number: SourceHistory(*history) for number, *history in rows}
 
-    def table_key(self, packed_schema: bytes) -> int:
+    def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
         digest = hashlib.sha256(packed_schema).digest()
         insert = "INSERT INTO table_key (digest, packed_schema) VALUES (?, ?)"
         return self._number(
             "SELECT key FROM table_key WHERE digest = ?", (digest,), insert, (digest, packed_schema),
-            MAX_TABLE_KEY, "table keys",
+            MAX_TABLE_KEY, "table keys", later,
         )  # fmt: skip
 
     def packed_schema(self, table_key: int) -> bytes | None:
@@ -179,8 +180,8 @@ class FileMeta:
             kept = row.fetchone()
         return kept and Identity(*kept)
 
-    def keep_history(self, source: int, position: Identity, entry: bytes) -> None:
-        with self._errors_named(), self._to_the_disk(), self._transaction():
+    def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
+        with self._errors_named(), self._to_the_disk(later), self._transaction():
             self._db.execute(
                 "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)",
                 (source, *position, entry),
@@ -226,6 +227,12 @@ class FileMeta:
             )
             self._db.execute("DELETE FROM file_mark WHERE source = ? AND file < ?", (source, before.file))
 
+    def sync(self) -> None:
+        if self._unsynced and self.survives_power_cut:
+            with self._errors_named(), self._to_the_disk(), self._transaction():
+                self._db.execute(f"PRAGMA user_version = {VERSION}")  # syncs the log, and so all that is in it
+            self._unsynced = False
+
     def close(self) -> None:
         """Closing twice is harmless."""
         with suppress(sqlite3.Error):  # everything is committed already; a failed checkpoint loses nothing
@@ -262,12 +269,19 @@ class FileMeta:
                 self._db.execute(table)
 
     def _number(
-        self, find: str, wanted: tuple[object, ...], insert: str, values: tuple[object, ...], most: int, what: str
+        self,
+        find: str,
+        wanted: tuple[object, ...],
+        insert: str,
+        values: tuple[object, ...],
+        most: int,
+        what: str,
+        later: bool = False,
     ) -> int:
         with self._errors_named():
             found = self._db.execute(find, wanted).fetchone()
             if found is None:
-                with self._to_the_disk(), self._transaction():
+                with self._to_the_disk(later), self._transaction():
                     if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker
                         self._db.execute(insert, values)
                     found = self._db.execute(find, wanted).fetchone()
@@ -291,10 +305,12 @@ class FileMeta:
             raise
 
     @contextmanager
-    def _to_the_disk(self) -> Iterator[None]:
-        """What is rare and must never be given out twice is synced when it returns; acks, many a second, are not."""
-        if not self.survives_power_cut:
+    def _to_the_disk(self, later: bool = False) -> Iterator[None]:
+        """What is rare and must never be given out twice is synced when it returns; acks, many a second, are not. later: nor is
+        this, but by `sync`."""
+        if later or not self.survives_power_cut:
             yield
+            self._unsynced = True
             return
         self._db.execute("PRAGMA synchronous = FULL")
         try:

@@ -98,7 +98,7 @@ class ZooKeeperMeta:
     def histories(self) -> dict[int, SourceHistory]:
         return {number: SourceHistory(*rest) for number, *rest in self._document("sources", [])}
 
-    def table_key(self, packed_schema: bytes) -> int:
+    def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
         digest = hashlib.sha256(packed_schema).digest()
         key = self._keys.get(digest)
         if key is None:
@@ -286,7 +286,7 @@ class ZooKeeperMeta:
             kept = self._change("first", keep, {})[source]
         return Identity(*kept) if kept else None
 
-    def keep_history(self, source: int, position: Identity, entry: bytes) -> None:
+    def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
         self._persist(lambda: self._keep_history(source, position, entry))
 
     def _keep_history(self, source: int, position: Identity, entry: bytes) -> None:
@@ -369,6 +369,9 @@ class ZooKeeperMeta:
 
         self._persist(prune)
         self._change(f"marks/{source}", without, {})
+
+    def sync(self) -> None:
+        """A majority has everything at once."""
 
     def close(self) -> None:
         """Closing twice is harmless."""

@@ -129,6 +129,7 @@ cdef extern from "_output.h" nogil:
         gtids_t gtids
         uint64_t records
         uint64_t total
+        bint held
         uint8_t *scratch
         size_t pending
         int pending_counts
@@ -136,6 +137,7 @@ cdef extern from "_output.h" nogil:
 
     void output_free(output_t *o) noexcept
     int output_flush(output_t *o) noexcept
+    void output_release(output_t *o) noexcept
     int place_compare(place_t a, place_t b) noexcept
     void output_count(const output_t *o, int counter, uint64_t n) noexcept
     void output_set(const output_t *o, int counter, uint64_t value) noexcept

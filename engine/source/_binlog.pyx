@@ -313,21 +313,26 @@ cdef class Decoder:
         """
         cdef int code
         self.ring.check_writing()
-        while True:
-            with nogil:
-                code = decoder_run(&self.d, budget_bytes)
-            if code == DECODER_FAULT:
-                raise self._fault()
-            if code == DECODER_ERROR_PACKET:
-                packet = PyBytes_FromStringAndSize(<const char *>decoder_event(&self.d), self.d.current.event_bytes)
-                raise events.error_packet(packet, source=self.source, **self.where())
-            if code == DECODER_PAYLOAD:
-                self._inflate()
-            elif code == DECODER_PYTHON:
-                if not self._handle():
-                    return RING_FULL
-            else:
-                return code
+        try:
+            while True:
+                with nogil:
+                    code = decoder_run(&self.d, budget_bytes)
+                if code == DECODER_FAULT:
+                    raise self._fault()
+                if code == DECODER_ERROR_PACKET:
+                    packet = PyBytes_FromStringAndSize(<const char *>decoder_event(&self.d), self.d.current.event_bytes)
+                    raise events.error_packet(packet, source=self.source, **self.where())
+                if code == DECODER_PAYLOAD:
+                    self._inflate()
+                elif code == DECODER_PYTHON:
+                    if not self._handle():
+                        return RING_FULL
+                else:
+                    return code
+        finally:
+            if self.d.out.held:
+                self.tables.sync()
+                output_release(&self.d.out)
 
     def heartbeat(self, uint64_t time_us):
         """Say how far the source has come. False: not now (a transaction is open in the ring, or the ring is full)."""
@@ -387,6 +392,7 @@ cdef class Decoder:
         cdef KnownTable known = self.versions.get(map)
         if known is None:
             version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
+            self.d.out.held |= self.tables.unsynced
             known = KnownTable(map, version)
             if len(self.versions) >= VERSIONS_KEPT:
                 decoder_forget_tables(&self.d)
@@ -413,6 +419,7 @@ cdef class Decoder:
             return True if self.d.transaction.prepared and not self.d.replaying else self._put_statement(packed)
         if kind == RECORD_DDL:
             self._forget(self.tables.learn(body, post_header, bool(self.d.mariadb), self._moment()))
+            self.d.out.held |= self.tables.unsynced
             if not decoder_delivered(&self.d, event, 0):
                 output_count(&self.d.out, COUNTER_DDL, 1)
                 self._put_packed(RECORD_DDL, packed)

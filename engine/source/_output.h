@@ -5,6 +5,7 @@
  * A record is claimed, and seen by readers with the next publish; the note is tied to the claim, so a decoder that dies
  * finds in the note the last record that readers have, whatever else it had done. A record that has no room yet, or is
  * larger than a quarter of the ring, waits in `scratch` and goes out as the ring drains, in the latter case in fragments.
+ * While tables are new, whose keys meta syncs together at the end of the decoder's turn, what is claimed is held back until then.
  */
 #ifndef BINLOG_ENGINE_OUTPUT_H
 #define BINLOG_ENGINE_OUTPUT_H
@@ -66,6 +67,7 @@ typedef struct {
     gtids_t gtids;               /* executed before it */
     uint64_t records, rows, bytes; /* claimed and not yet published */
     uint64_t total;              /* records claimed by this decoder */
+    int held;                    /* nothing is published: what the records refer to isn't durable yet */
     uint8_t *scratch;
     size_t scratch_bytes;
     size_t pending;              /* bytes in scratch that wait for room; 0: none */
@@ -90,7 +92,7 @@ static inline void output_set(const output_t *o, int counter, uint64_t value) {
 }
 
 static inline void output_publish(output_t *o) {
-    if (!o->records) return;
+    if (!o->records || o->held) return;
     ring_header_t *h = o->ring->header;
     uint8_t note[sizeof(source_note_t) + sizeof(gtid_note_t)];
     memcpy(note, &o->last, sizeof o->last);
@@ -102,6 +104,11 @@ static inline void output_publish(output_t *o) {
     output_count(o, COUNTER_RECORD_BYTES, o->bytes);
     o->total += o->records;
     o->records = o->rows = o->bytes = 0;
+}
+
+static inline void output_release(output_t *o) {
+    o->held = 0;
+    output_publish(o);
 }
 
 /* n bytes at the claim, or NULL: full, or more than a record may have there. */

@@ -217,9 +217,7 @@ def decode_files(
     ring.open_writer()
     reader = ring.add_reader("decode")
     reader.open()
-    decoder = Decoder(
-        ring, TableVersions(source, wants, keys.table_key), source=source, packets=False, number_of=keys.source_number
-    )
+    decoder = Decoder(ring, TableVersions(source, wants, keys), source=source, packets=False, number_of=keys.source_number)
     feed = FileFeed(decoder, [named_file(path, i + 1) for i, path in enumerate(paths)], source)
     decoder.prepared = PreparedGroups(feed, source)
     failure: SourceError | None = None

@@ -128,7 +128,7 @@ class SourceStage:
         servers = Servers(self._source)
         self._server = None if self._source.files else ServerTables(servers.in_use, self._name)
         self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
-        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta.table_key, self._history)
+        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta, self._history)
         self._ledger = Ledger(
             meta, self._name, lambda: least_reached(meta, self._config, self._name, self._destinations, self._held)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from engine.errors import EngineError, ServerSetupError, SourceError
 from engine.position import join_file_name
@@ -47,19 +47,28 @@ class _Shape:
     packed_columns: bytes = b""
 
 
+class Keys(Protocol):
+    """The part of Meta that gives table keys; the schema history is kept in the same one."""
+
+    def table_key(self, packed_schema: bytes, *, later: bool = ...) -> int: ...
+
+    def sync(self) -> None: ...
+
+
 class TableVersions:
     """Asked once for each TABLE_MAP that the decoder has not seen.
 
-    wants: `schema.table` -> does any destination take it. key_of: TableSchema.pack() -> table key. history: what is known of
-    tables whose maps don't name their columns; one that keeps nothing unless given.
+    wants: `schema.table` -> does any destination take it. keys: gives the table keys. history: what is known of tables whose maps
+    don't name their columns; one that keeps nothing unless given.
+
+    unsynced: `sync` has to be called before anybody sees a record that uses what was answered.
     """
 
-    def __init__(
-        self, source: str, wants: Callable[[str], bool], key_of: Callable[[bytes], int], history: SchemaHistory | None = None
-    ) -> None:
+    def __init__(self, source: str, wants: Callable[[str], bool], keys: Keys, history: SchemaHistory | None = None) -> None:
+        self.unsynced = False
         self._source = source
         self._wants = wants
-        self._key_of = key_of
+        self._keys = keys
         self._history = history if history is not None else SchemaHistory(wants=wants)
         self._shapes: dict[tuple[bool, bytes], _Shape] = {}  # by what the TABLE_MAP has behind the names, MariaDB's or MySQL's
 
@@ -85,7 +94,8 @@ class TableVersions:
             raise fail(error.what, kind=kind, remedy=error.remedy, **{"table": name, **facts}) from error
         except (ArithmeticError, LookupError, ValueError) as error:
             raise fail(f"TABLE_MAP can't be read: {error}", table=name, remedy=DAMAGED) from error
-        return TableVersion(name, self._key_of(packed), packed, plan)
+        self.unsynced = True
+        return TableVersion(name, self._keys.table_key(packed, later=True), packed, plan)
 
     def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> frozenset[str]:
         """A QUERY event; the tables (`schema.table` in lower case) whose TABLE_MAPs may mean other columns from here on."""
@@ -94,7 +104,13 @@ class TableVersions:
         if kind is not Kind.DDL:
             return frozenset()
         session = Session(statement.schema, statement.sql_mode, statement.server_collation, mariadb)
+        self.unsynced = True
         return self._history.learn(statement.text, session, tables, moment)
+
+    def sync(self) -> None:
+        """The keys, and what has become known of tables, are durable when this returns."""
+        self._keys.sync()
+        self.unsynced = False
 
     def _shape(self, body: bytes, post_header_bytes: int, mariadb: bool, at: int) -> _Shape:
         table_map = parse_table_map(body, post_header_bytes, mariadb)
@@ -221,8 +237,11 @@ class MemoryKeys:
         self._numbers: dict[str, int] = {}
         self.sources: dict[int, SourceName] = {}
 
-    def table_key(self, packed: bytes) -> int:
-        return self._keys.setdefault(packed, len(self._keys) + 1)
+    def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
+        return self._keys.setdefault(packed_schema, len(self._keys) + 1)
+
+    def sync(self) -> None:
+        """There is nothing to be synced."""
 
     def source_number(self, base: str) -> int:
         number = self._numbers.setdefault(base, len(self._numbers) + 1)

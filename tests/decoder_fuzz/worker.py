@@ -72,7 +72,7 @@ class Decoding:
 
     def new_decoder(self) -> None:
         keys = MemoryKeys("fuzz")
-        tables = TableVersions("fuzz", lambda name: True, keys.table_key)
+        tables = TableVersions("fuzz", lambda name: True, keys)
         self.decoder = Decoder(self.ring, tables, source="fuzz", packets=self.packets, number_of=keys.source_number)
         self.decoder.prepared = PreparedGroups(self.binlog, "fuzz")
 

@@ -247,11 +247,12 @@ def test_processes_that_open_and_allocate_at_once_agree_on_every_key(opening):
 
 
 def _write_for_ever(opening, told):
+    """What is kept for later outlives the process, too."""
     meta = opening.open()
     n = 0
     while True:
         n += 1
-        key = meta.table_key(b"schema %d" % n)
+        key = meta.table_key(b"schema %d" % n, later=n % 2 == 0)
         meta.ack({PLACE: Identity(n, 4, 1, 0), PLACE._replace(partition=1): Identity(n, 4, 1, 0)})
         told.send((n, key))
 

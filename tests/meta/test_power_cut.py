@@ -48,6 +48,12 @@ def calls(meta: FileMeta) -> Iterator[None]:
     yield
     meta.ack({Place("orders", "cache", 0, 1): Identity(2, 4, 2, 3)})
     yield
+    meta.table_key(b"another " * 30, later=True)
+    yield
+    meta.keep_history(1, Identity(1, 5, 0, 0), b"DROP TABLE t", later=True)
+    yield
+    meta.sync()
+    yield
     meta.source_number("shop", "other")
     yield
 

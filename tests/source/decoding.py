@@ -38,7 +38,7 @@ class Decoding:
 
     def new_decoder(self) -> Decoder:
         """As after a death: another decoder on the same ring, which knows only the ring's note."""
-        tables = TableVersions("file", self.wants, self.keys.table_key)
+        tables = TableVersions("file", self.wants, self.keys)
         self.decoder = Decoder(self.ring, tables, source="file", packets=self.packets, number_of=self.keys.source_number)
         return self.decoder
 

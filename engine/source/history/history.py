@@ -34,7 +34,9 @@ class Moment(NamedTuple):
 class Keeper(Protocol):
     """The part of Meta that the history needs."""
 
-    def keep_history(self, source: int, position: Identity, entry: bytes) -> None: ...
+    def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = ...) -> None: ...
+
+    def sync(self) -> None: ...
 
     def history(self, source: int) -> list[tuple[Identity, bytes]]: ...
 
@@ -125,7 +127,10 @@ class SchemaHistory:
                 )  # fmt: skip
 
     def begin(self, moment: Moment) -> None:
-        """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later."""
+        """Reading begins where the binlog ends now: take all wanted tables as they are. What can't be had is asked for later.
+
+        What is taken is durable when this returns.
+        """
         if self._server is None:
             return
         self._move_to(moment)
@@ -137,6 +142,8 @@ class SchemaHistory:
         # a server that keeps names as they were written may have them in lower case in its TABLE_MAPs (lower_case_table_names=2)
         lower = self._server.case_sensitive is False
         self._take(answer, moment, lambda name: self._wants(".".join(name)) or (lower and self._wants(".".join(name).lower())))
+        if self._keeper is not None:
+            self._keeper.sync()
 
     def ask(self, name: Name, moment: Moment) -> TableDefinition | None:
         """The table as the server has it now, not yet believed; None: it has none, or shows none to this account.
@@ -210,9 +217,10 @@ class SchemaHistory:
         return self._entries[begin:end]
 
     def _add(self, entry: Entry, moment: Moment) -> None:
-        """Keep it first: what is in force must be there after a restart."""
+        """Keep it first: what is in force must be there after a restart. TableVersions.sync makes it durable before a record
+        can be seen that it was used for."""
         if self._keeper is not None:
-            self._keeper.keep_history(moment.source, entry.position, entry.pack())
+            self._keeper.keep_history(moment.source, entry.position, entry.pack(), later=True)
         insort_right(self._entries, entry, key=lambda each: each.position)
         self._move_to(moment)
 
