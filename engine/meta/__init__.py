@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
 from engine.position import Identity
@@ -42,12 +43,19 @@ class Meta(Protocol):
     Numbers and keys are given out once and never again to anything else. Safe to use from several processes at a time.
     """
 
-    def source_number(self, source: str, binlog: str, identity: str = "") -> int:
+    def source_number(
+        self, source: str, binlog: str, identity: str = "", newest: int | None = None, under: Iterable[str] = ()
+    ) -> int:
         """The number of this history; a new one, from 1, when it is first asked for.
 
         A history that was kept without an identity gets the first one it is asked for with. Without identity: the newest
-        number of this source and base name.
+        number of this source and base name. newest: a new one is given only while this is the newest of the source (0: it has
+        none); 0 is returned otherwise. under: in a cluster, only under the leases that the caller has of these destinations.
         """
+        ...
+
+    def change_history(self, number: int, was: str, identity: str, under: Iterable[str] = ()) -> bool:
+        """Keep another identity of a history; False, and nothing happens: it isn't `was` any more. under: as above."""
         ...
 
     def histories(self) -> dict[int, SourceHistory]: ...
@@ -80,7 +88,7 @@ class Meta(Protocol):
     def presence(self, destination: str) -> dict[str, Presence]: ...
 
     def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
-        """Where this history was first read from: keeps `position` unless one is kept already; returns the kept one."""
+        """Where this history was first read from: keeps `position` unless an earlier one is kept; returns the kept one."""
         ...
 
     def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
@@ -92,7 +100,10 @@ class Meta(Protocol):
         ...
 
     def keep_gtid_set(self, source: int, position: Identity, gtid_set: str) -> None:
-        """Keep which transactions were executed before `position` (event and row are 0): a set as the server prints it."""
+        """Keep which transactions were executed before `position` (event and row are 0): a set as the server prints it.
+
+        At places in file 0, which no binlog has: what was executed when an engine began to read this history.
+        """
         ...
 
     def gtid_sets(self, source: int) -> list[tuple[Identity, str]]:
@@ -106,7 +117,8 @@ class Meta(Protocol):
     def file_marks(self, source: int) -> dict[int, str]: ...
 
     def prune_marks(self, source: int, before: Identity) -> None:
-        """Forget GTID sets before this position and marks of the files before its file, but for the last set before it."""
+        """Forget GTID sets before this position and marks of the files before its file; but not the last set before it, and
+        none in file 0."""
         ...
 
     def sync(self) -> None:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -99,11 +99,13 @@ class FileMeta:
                 self._db.close()
                 raise
 
-    def source_number(self, source: str, binlog: str, identity: str = "") -> int:
-        newest = "SELECT max(number) FROM source_number WHERE source = ? AND binlog = ?"
+    def source_number(
+        self, source: str, binlog: str, identity: str = "", newest: int | None = None, under: Iterable[str] = ()
+    ) -> int:
         if not identity:
+            last = "SELECT max(number) FROM source_number WHERE source = ? AND binlog = ?"
             with self._errors_named():
-                (found,) = self._db.execute(newest, (source, binlog)).fetchone()
+                (found,) = self._db.execute(last, (source, binlog)).fetchone()
             if found is not None:
                 return int(found)
         else:
@@ -115,8 +117,16 @@ class FileMeta:
                 )
         wanted = (source, binlog, identity)
         found = "SELECT number FROM source_number WHERE source = ? AND binlog = ? AND identity = ?"
-        insert = "INSERT INTO source_number (source, binlog, identity) VALUES (?, ?, ?)"
-        return self._number(found, wanted, insert, wanted, MAX_SOURCE_NUMBER, "source numbers")
+        insert = (
+            "INSERT INTO source_number (source, binlog, identity) SELECT ?1, ?2, ?3 WHERE ?4 IS NULL OR ?4 ="
+            " (SELECT coalesce(max(number), 0) FROM source_number WHERE source = ?1)"
+        )
+        return self._number(found, wanted, insert, (*wanted, newest), MAX_SOURCE_NUMBER, "source numbers")
+
+    def change_history(self, number: int, was: str, identity: str, under: Iterable[str] = ()) -> bool:
+        with self._errors_named(), self._to_the_disk(), self._transaction():
+            change = "UPDATE source_number SET identity = ? WHERE number = ? AND identity = ?"
+            return self._db.execute(change, (identity, number, was)).rowcount == 1
 
     def histories(self) -> dict[int, SourceHistory]:
         with self._errors_named():
@@ -174,7 +184,10 @@ class FileMeta:
             if position is not None:
                 with self._to_the_disk(), self._transaction():
                     self._db.execute(
-                        "INSERT INTO first_position VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", (source, *position)
+                        "INSERT INTO first_position VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+                        " SET file = excluded.file, start = excluded.start, event = excluded.event, row = excluded.row"
+                        " WHERE (excluded.file, excluded.start, excluded.event, excluded.row) < (file, start, event, row)",
+                        (source, *position),
                     )
             row = self._db.execute("SELECT file, start, event, row FROM first_position WHERE source = ?", (source,))
             kept = row.fetchone()
@@ -218,7 +231,7 @@ class FileMeta:
             return dict(self._db.execute("SELECT file, mark FROM file_mark WHERE source = ?", (source,)).fetchall())
 
     def prune_marks(self, source: int, before: Identity) -> None:
-        earlier = "SELECT file, start FROM gtid_set WHERE source = ?1 AND (file, start) <= (?2, ?3)"
+        earlier = "SELECT file, start FROM gtid_set WHERE source = ?1 AND file > 0 AND (file, start) <= (?2, ?3)"
         with self._errors_named(), self._transaction():
             self._db.execute(
                 f"DELETE FROM gtid_set WHERE source = ?1 AND (file, start) IN ({earlier})"
@@ -284,7 +297,7 @@ class FileMeta:
                 with self._to_the_disk(later), self._transaction():
                     if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker
                         self._db.execute(insert, values)
-                    found = self._db.execute(find, wanted).fetchone()
+                    found = self._db.execute(find, wanted).fetchone() or (0,)  # 0: what was to be added isn't wanted any more
                     if found[0] > most:
                         raise MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
         return found[0]

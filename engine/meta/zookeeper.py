@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -73,7 +73,9 @@ class ZooKeeperMeta:
 
     # -- numbers and keys ------------------------------------------------------------------------------------------
 
-    def source_number(self, source: str, binlog: str, identity: str = "") -> int:
+    def source_number(
+        self, source: str, binlog: str, identity: str = "", newest: int | None = None, under: Iterable[str] = ()
+    ) -> int:
         given = 0
 
         def give(rows: list[list[Any]]) -> list[list[Any]] | None:
@@ -87,13 +89,25 @@ class ZooKeeperMeta:
             if unnamed:
                 given, unnamed[0][3] = unnamed[0][0], identity
                 return rows
+            if newest is not None and newest != max((row[0] for row in rows if row[1] == source), default=0):
+                given = 0
+                return None
             given = rows[-1][0] + 1 if rows else 1
             if given > MAX_SOURCE_NUMBER:
                 raise MetaError("meta has no more source numbers", root=self.session.root, most=MAX_SOURCE_NUMBER)
             return [*rows, [given, source, binlog, identity]]
 
-        self._change("sources", give, [])
+        self._change("sources", give, [], under)
         return given
+
+    def change_history(self, number: int, was: str, identity: str, under: Iterable[str] = ()) -> bool:
+        def change(rows: list[list[Any]]) -> list[list[Any]] | None:
+            return [[*row[:3], identity] if row[0] == number else row for row in rows] if [number, was] in found(rows) else None
+
+        def found(rows: list[list[Any]]) -> list[list[Any]]:
+            return [[row[0], row[3]] for row in rows]
+
+        return [number, identity] in found(self._change("sources", change, [], under))
 
     def histories(self) -> dict[int, SourceHistory]:
         return {number: SourceHistory(*rest) for number, *rest in self._document("sources", [])}
@@ -166,20 +180,19 @@ class ZooKeeperMeta:
                 self.session.ensure(path.rpartition("/")[0])
 
         def build(transaction: TransactionRequest) -> None:
-            for destination, epoch in epochs.items():
-                if epoch is not None:
-                    transaction.check(epoch_path(self.session, destination), epoch)
+            self._check(transaction, epochs)
             for path, (version, positions) in changes.items():
                 self._put(transaction, path, _pack_acked(positions), version)
 
-        error = refused(self.session.commit(build))
-        if isinstance(error, (BadVersionError, NoNodeError, NodeExistsError)):
-            self._refuse_if_lost(epochs)
-            raise Conflict
-        if error is not None:
-            raise error
+        self._commit(build, epochs)
         for path, (version, positions) in changes.items():
             self._known[path] = version + 1, positions
+
+    def _check(self, transaction: TransactionRequest, epochs: dict[str, int | None]) -> None:
+        """Nothing of it happens unless these are still the epochs."""
+        for destination, epoch in epochs.items():
+            if epoch is not None:
+                transaction.check(epoch_path(self.session, destination), epoch)
 
     def _refuse_if_lost(self, epochs: dict[str, int | None]) -> None:
         """Was it an epoch that didn't fit?"""
@@ -192,14 +205,33 @@ class ZooKeeperMeta:
                         newest=stat and stat.version, remedy="nothing was kept; its new owner delivers again what was not acked",
                     )  # fmt: skip
 
-    def _epoch(self, destination: str) -> int | None:
-        """Under which our acks of it are kept; None: an outsider's are not fenced."""
+    def _grant(self, destination: str) -> Grant | None:
+        """None: an outsider has none."""
         if self._instance is None:
             return None
         if destination not in self._grants:
             path = self._instance.grant_file(destination)
             self._grants[destination] = Grant.attach(path) if path.exists() else None
-        grant = self._grants[destination]
+        return self._grants[destination]
+
+    def _epochs(self, destinations: Iterable[str]) -> dict[str, int | None]:
+        """Of the leases that we have of these; none: an outsider's writes are not fenced.
+
+        Raises:
+            LeaseLost: we have none of them, and are no outsider.
+        """
+        with self._lock:
+            grants = {one: grant for one in destinations if (grant := self._grant(one)) is not None}
+        epochs: dict[str, int | None] = {one: grant.epoch for one, grant in grants.items() if grant.epoch}
+        if grants and not epochs:
+            raise LeaseLost(
+                "this engine has no lease of these destinations", destinations=",".join(grants), remedy="nothing was kept"
+            )
+        return epochs
+
+    def _epoch(self, destination: str) -> int | None:
+        """Under which our acks of it are kept; None: an outsider's are not fenced."""
+        grant = self._grant(destination)
         if grant is None:
             return None
         if not grant.epoch:
@@ -281,7 +313,7 @@ class ZooKeeperMeta:
         else:
 
             def keep(first: dict[int, Any]) -> dict[int, Any] | None:
-                return None if source in first else {**first, source: position}
+                return None if source in first and tuple(first[source]) <= position else {**first, source: position}
 
             kept = self._change("first", keep, {})[source]
         return Identity(*kept) if kept else None
@@ -358,7 +390,7 @@ class ZooKeeperMeta:
 
     def prune_marks(self, source: int, before: Identity) -> None:
         def prune() -> None:
-            earlier = [place for place in self._gtid_places(source) if place[:2] <= before[:2]]
+            earlier = [place for place in self._gtid_places(source) if place.file > 0 and place[:2] <= before[:2]]
             for place in earlier[:-1]:
                 with suppress(NoNodeError):  # another engine was quicker
                     self.session.wait(self.session.client.delete_async(self._gtid_path(source, place)))
@@ -448,8 +480,12 @@ class ZooKeeperMeta:
             self._documents[name] = self._persist(read)
         return self._documents[name]
 
-    def _change(self, name: str, change: Callable[[Any], Any], empty: Any) -> Any:
-        """Write what `change` makes of a document, unless that is None; the document as it is then."""
+    def _change(self, name: str, change: Callable[[Any], Any], empty: Any, under: Iterable[str] = ()) -> Any:
+        """Write what `change` makes of a document, unless that is None; the document as it is then.
+
+        Raises:
+            LeaseLost: another engine has a lease that we think we have of one of the destinations `under`; nothing was kept.
+        """
         path = self._path(name)
 
         def attempt() -> Any:
@@ -459,7 +495,13 @@ class ZooKeeperMeta:
                 return msgpack.unpackb(content, strict_map_key=False) if content else empty
             if version == _ABSENT:
                 self.session.ensure(path.rpartition("/")[0])
-            self._commit(lambda transaction: self._put(transaction, path, msgpack.packb(new), version))
+            epochs = self._epochs(under)
+
+            def build(transaction: TransactionRequest) -> None:
+                self._check(transaction, epochs)
+                self._put(transaction, path, msgpack.packb(new), version)
+
+            self._commit(build, epochs)
             return new
 
         return self._persist(attempt)
@@ -473,9 +515,11 @@ class ZooKeeperMeta:
         else:
             transaction.set_data(path, content, version)
 
-    def _commit(self, build: Callable[[TransactionRequest], None]) -> None:
+    def _commit(self, build: Callable[[TransactionRequest], None], epochs: dict[str, int | None] | None = None) -> None:
+        """epochs: those that it checks."""
         error = refused(self.session.commit(build))
         if isinstance(error, (BadVersionError, NodeExistsError, NoNodeError, NotEmptyError)):
+            self._refuse_if_lost(epochs or {})
             raise Conflict
         if error is not None:
             raise error

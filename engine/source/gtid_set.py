@@ -121,6 +121,10 @@ class MysqlGtids:
             left[owner] = [piece for low, high in intervals for piece in _without(low, high, holes)]
         return MysqlGtids(left)
 
+    def intersect(self, other: MysqlGtids) -> MysqlGtids:
+        """What is in both."""
+        return self.subtract(self.subtract(other))
+
     def contains(self, other: MysqlGtids) -> bool:
         return not other.subtract(self).owners
 
@@ -203,6 +207,11 @@ class MariadbGtids:
         return MariadbGtids({
             domain: gtid for domain, gtid in self.domains.items() if gtid[1] > other.domains.get(domain, (0, 0))[1]
         })  # fmt: skip
+
+    def intersect(self, other: MariadbGtids) -> MariadbGtids:
+        """The less far of both in each domain that both have."""
+        common = self.domains.keys() & other.domains.keys()
+        return MariadbGtids({d: min(self.domains[d], other.domains[d], key=lambda gtid: gtid[1]) for d in common})
 
     def contains(self, other: MariadbGtids) -> bool:
         return not other.subtract(self).domains

@@ -5,33 +5,50 @@
 
 The executed set is the one that meta keeps for the last mark, and the entries that the decoder has counted since. Without GTIDs a
 mark has the time instead.
+
+Engines of a cluster that read one source, for destinations of their own, go to the next server each for itself, and agree on the
+number of its history: the first makes it, under the condition that no other has, and who comes later joins, if it finds the same
+binlog there. What each had executed when it began is kept for itself (`beginnings.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
 from engine.meta import Meta, SourceHistory
-from engine.position import ORIGIN, Identity
+from engine.position import ORIGIN, Identity, split_file_name
 from engine.source._binlog import Decoder
+from engine.source.beginnings import beginning, time_mark, time_of_mark
+from engine.source.connection import Connection
 from engine.source.gtid_set import Gtids, MariadbGtids, MysqlGtids, pack_gtids, unpack_gtids
 from engine.source.note import NotedGtids
-from engine.source.resume import Reached, time_mark, time_of_mark
-from engine.source.server_identity import GTID_LIST, PREVIOUS_GTIDS, FileHead, Turn
+from engine.source.resume import Reached
+from engine.source.server_identity import GTID_LIST, PREVIOUS_GTIDS, FileHead, Turn, read_file_mark, server_name
+from engine.source.start_position import files, latest
+
+log = logging.getLogger("engine.source")
 
 KEEP_NS = 1_000_000_000  # between two sets kept, while the source moves
 PRUNE_NS = 60_000_000_000
 
 
 class Ledger:
-    """One source's. `at_server` says where the connection leads before the decoder asks for a number."""
+    """One source's. `at_server` says where the connection leads before the decoder asks for a number.
 
-    def __init__(self, meta: Meta, source: str, least: Callable[[], Reached | None]) -> None:
+    least: see resume.least_reached. destinations: for which the source is read; in a cluster a history begins under their leases.
+    """
+
+    def __init__(self, meta: Meta, source: str, least: Callable[[], Reached | None], destinations: Iterable[str] = ()) -> None:
         self._meta = meta
         self._source = source
         self._least = least
+        self._destinations = tuple(destinations)
+        self.connection: Connection | None = None  # to the server in use
+        self._left = 0  # the history before the turn
         self._decoder: Decoder | None = None
         self._base: Gtids | None = None  # the set at the mark
         self._kept_at = ORIGIN
@@ -40,6 +57,7 @@ class Ledger:
         self._turn = Turn(1, "")
         self.number = 0
         self.gtids_count = True  # the server in use gives every transaction one
+        self.estimated = False  # what was executed is known only as the least that it can be
 
     def attach(self, decoder: Decoder) -> None:
         self._decoder = decoder
@@ -61,15 +79,29 @@ class Ledger:
         self._turn = self.turn(number) or self._turn
         self._flag_again()
 
-    def at_server(self, server: str, where: str, why: str = "", reason: str = "", by: str = "", again_until_us: int = 0) -> None:
-        """What is read next is a new history, of this server; see Turn. What was `again` in the one before stays so."""
-        since = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        again_until_us = max(again_until_us, self._turn.again_until_us)
+    def at_server(self, left: int, why: str = "", reason: str = "", by: str = "", again_until_us: int = 0) -> None:
+        """What is read next is another history than `left` (0: than none), of the server in use; see Turn.
+
+        What was `again` in the one before stays so.
+
+        Raises:
+            ConnectionLost, ServerSetupError, PositionError: the server can't be asked about its binlog.
+        """
+        assert self.connection is not None
+        connection = self.connection
+        end = latest(connection)
+        mark = read_file_mark(connection, end.file)
+        file = split_file_name(end.file)[1]
         self._turn = Turn(
-            len(self.histories()) + 1, server, where, since, why, reason=reason, by=by, again_until_us=again_until_us
-        )
+            len(self.histories()) + 1, server_name(connection.known_facts), connection.where,
+            datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), why, reason=reason, by=by,
+            again_until_us=max(again_until_us, self._turn.again_until_us),
+            file=file, mark=mark, settled_file=file, settled_start=end.offset,
+        )  # fmt: skip
+        self._left = left
         self._flag_again()
         self.number = 0
+        self.estimated = False
 
     def _flag_again(self) -> None:
         if self._decoder is not None and self._turn.again_until_us:
@@ -87,14 +119,60 @@ class Ledger:
         history = self._meta.histories().get(self.number)
         if history is None or history.binlog != base:
             if history is not None:
-                self.at_server(self._turn.server, self._turn.where, f"the binlog's name changed from {history.binlog}")
+                self.at_server(self.number, f"the binlog's name changed from {history.binlog}")
             executed = self.executed()
-            self.number = self._meta.source_number(self._source, base, self._turn.pack())
+            self.number = self._agreed_number(base)
             if executed is not None:
-                self._keep(executed, ORIGIN)
+                self._keep(executed, beginning(pack_gtids(executed)))
             else:
-                self._keep_time(ORIGIN)
+                self._keep_time()
         return self.number
+
+    def _agreed_number(self, base: str) -> int:
+        """Of the history that begins here: the number that another engine has given it, or a new one."""
+        while True:
+            newest, history = max(self.histories().items(), default=(0, None))
+            turn = history and Turn.unpack(history.identity)
+            joins = bool(history and turn and newest > self._left and history.binlog == base and self._is_here(newest, turn))
+            if joins:
+                assert history is not None
+                assert turn is not None
+                number = newest if self._join(newest, history.identity, turn) else 0
+            else:
+                number = self._meta.source_number(self._source, base, self._turn.pack(), newest, self._destinations)
+            if number:
+                log.info(
+                    "source name=%s event=history number=%d server=%s joined=%s", self._source, number, self._turn.where,
+                    "yes" if joins else "no",
+                )  # fmt: skip
+                return number
+
+    def _is_here(self, number: int, turn: Turn) -> bool:
+        """Whether this history is of the server where we are, and of the binlog that it has now."""
+        ours = self._turn
+        marks = self._meta.file_marks(number)
+        if turn.mark:
+            marks[turn.file] = turn.mark
+        if (turn.server, turn.where) != (ours.server, ours.where) or not marks:
+            return False
+        newest = max(marks)
+        if newest == ours.file:
+            return marks[newest] == ours.mark
+        assert self.connection is not None
+        there = next((name for name, _ in files(self.connection) if split_file_name(name)[1] == newest), None)
+        return there is not None and read_file_mark(self.connection, there) == marks[newest]
+
+    def _join(self, number: int, was: str, turn: Turn) -> bool:
+        """False: another engine has joined just now."""
+        settled = max(turn.settled, self._turn.settled)
+        joined = replace(
+            turn, again_until_us=max(turn.again_until_us, self._turn.again_until_us),
+            settled_file=settled[0], settled_start=settled[1],
+        )  # fmt: skip
+        if joined != turn and not self._meta.change_history(number, was, joined.pack(), self._destinations):
+            return False
+        self._turn = joined
+        return True
 
     # ---- files ---------------------------------------------------------------------------------------------------
 
@@ -128,6 +206,14 @@ class Ledger:
         empty: Gtids = MariadbGtids() if noted.mariadb else MysqlGtids()
         self._base = unpack_gtids(kept[noted.mark]) if noted.mark is not None else empty
         self._decoder.know_gtids(noted.mark, noted.mariadb, noted.entries)
+
+    def correct(self, executed: Gtids | None, at: Identity) -> None:
+        """What was executed before a place, instead of what was estimated; None: nobody knows."""
+        self.estimated = False
+        if executed is None:
+            self.begin(None)
+        else:
+            self._keep(executed, at)
 
     def begin(self, executed: Gtids | None) -> None:
         """Known from elsewhere: what was executed where the source begins to read."""
@@ -170,12 +256,13 @@ class Ledger:
             if least is not None:
                 self._meta.prune_marks(*least)
 
-    def _keep_time(self, at: Identity) -> None:
-        """Nobody knows by GTID what was executed: how late it is there is something to go by."""
+    def _keep_time(self, at: Identity | None = None) -> None:
+        """Nobody knows by GTID what was executed: how late it is there is something to go by. at: None: a history begins."""
         assert self._decoder is not None
         if self._decoder.origin_us:
-            self._meta.keep_gtid_set(self.number, at, time_mark(self._decoder.origin_us))
-            self._kept_at = at
+            mark = time_mark(self._decoder.origin_us)
+            self._kept_at = at or beginning(mark)
+            self._meta.keep_gtid_set(self.number, self._kept_at, mark)
 
     def _keep(self, executed: Gtids, at: Identity) -> None:
         assert self._decoder is not None

@@ -7,7 +7,7 @@ from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from engine.errors import ConnectionLost
-from engine.position import join_file_name, parse_start, split_file_name
+from engine.position import Identity, join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
 from engine.source.connection import Connection
 from engine.source.dump_command import DumpPosition
@@ -61,11 +61,14 @@ class LiveFeed:
             found = check_history(self._connection, turn, base, number, offset, mark, ledger.executed())
             if turn is None:
                 ledger.adopt(ledger.number, server_name(facts), self._connection.where)
+            if ledger.estimated:
+                begin = DumpPosition(join_file_name(base, number), offset)
+                ledger.correct(executed_before(self._connection, begin), Identity(number, offset, 0, 0))
             self._dump(DumpPosition(join_file_name(base, number), offset))
             if mark is None:
                 ledger.keep_file_mark(number, found)
             return
-        ledger.at_server(server_name(facts), self._connection.where)
+        ledger.at_server(0)
         start = parse_start(self._config.start)
         if start.kind == "latest":  # all that comes is later
             self._decoder.know_origin(self._server_now_us())
@@ -93,14 +96,14 @@ class LiveFeed:
             position, by, origin_us = DumpPosition("", len(MAGIC), str(executed)), "gtid", 0
         return Takeover(position, by, self._server_now_us() if again else origin_us)
 
-    def take_over(self, plan: Takeover, why: str, reason: str) -> None:
-        """Dump from there: what comes is a new history, from now on.
+    def take_over(self, plan: Takeover, left: int, why: str, reason: str) -> None:
+        """Dump from there: what comes is another history than the one that is left, from now on.
 
         Raises:
             ConnectionLost, ServerSetupError, PositionError: as for open.
         """
         ledger, connection = self._ledger, self._connection
-        ledger.at_server(server_name(connection.known_facts), connection.where, why, reason, plan.by, plan.again_until_us)
+        ledger.at_server(left, why, reason, plan.by, plan.again_until_us)
         if plan.position.gtid is None:
             ledger.begin(executed_before(connection, plan.position))
         self._dump(plan.position)
@@ -130,6 +133,7 @@ class LiveFeed:
         self.close()
         self._connection = Connection(self.servers.in_use(), self._source)
         facts = self._connection.connect()
+        self._ledger.connection = self._connection
         self._ledger.gtids_count = facts.gtid_mode == "ON"
         return facts
 

@@ -30,7 +30,8 @@ class ResumePoint(NamedTuple):
 
     source: the source number that file belongs to. fragments: so many fragments of the record after `after` are in the
     ring already. begun: so is the begin record of the transaction at `after`; otherwise it is due (again). left: this history
-    was left for another server's: what comes next is found by GTID or time. gtids: executed before; None: not known.
+    was left for another server's: what comes next is found by GTID or time. gtids: executed before; None: not known; estimated:
+    that much at least.
     origin_us: when the latest transaction that is over was committed where it was made, µs since 1970; 0: not known.
     """
 
@@ -43,6 +44,7 @@ class ResumePoint(NamedTuple):
     left: bool = False
     gtids: NotedGtids | None = None
     origin_us: int = 0
+    estimated: bool = False
 
 
 def unpack_note(note: bytes) -> ResumePoint:

@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING
 
 from engine.meta import Meta
 from engine.position import ORIGIN, Identity
+from engine.source.beginnings import is_beginning, sure_mark, time_of_mark
 from engine.source.gtid_set import MariadbGtids, unpack_gtids
 from engine.source.note import NotedGtids, ResumePoint, resume_from_acked, unpack_note
 from engine.source.server_identity import Turn
 
 if TYPE_CHECKING:
     from engine.config import Config
-
-_TIME = "time "
 
 Held = Callable[[str, int], dict[int, Identity]]  # destination, partition -> how far its store in a file has come
 Reached = tuple[int, Identity]  # source number, place in that history: in order as a source goes from server to server
@@ -34,30 +33,20 @@ def resume_point(
     if reached is None:
         return None
     number, after = reached
-    kept = meta.gtid_sets(number)
+    turn = Turn.unpack(meta.histories()[number].identity)
+    mark = sure_mark(meta, number, [(at, text) for at, text in meta.gtid_sets(number) if at[:2] <= after[:2]], turn)
+    origin_us = time_of_mark(mark[1]) if mark else 0
+    gtids = _noted(*mark) if mark and not origin_us else None
     if number != numbers[-1]:  # some consumers were further, on another server or under another base name since
-        begin, text = max(((at, text) for at, text in kept if at <= after), default=(ORIGIN, ""))
-        left = ResumePoint(number, after.file, after.start, after, left=True, origin_us=time_of_mark(text))
-        return left if left.origin_us or not text else left._replace(gtids=_noted(begin, text))
-    marks = [(at, text) for at, text in kept if at[:2] <= after[:2]]
-    if not marks:
-        return resume_from_acked(number, after)
-    begin, text = marks[-1]
-    if origin_us := time_of_mark(text):
+        return ResumePoint(number, after.file, after.start, after, left=True, gtids=gtids, origin_us=origin_us)
+    if mark is None or origin_us:
         return resume_from_acked(number, after)._replace(origin_us=origin_us)
-    point = resume_from_acked(number, after, begin if begin != ORIGIN else None)
-    known = begin != ORIGIN or after == meta.first_position(number)
-    return point._replace(gtids=_noted(begin, text)) if known else point
-
-
-def time_mark(origin_us: int) -> str:
-    """What meta keeps at a place instead of a GTID set where there are none: see `Decoder.origin_us`."""
-    return f"{_TIME}{origin_us}"
-
-
-def time_of_mark(text: str) -> int:
-    """0: it is a GTID set."""
-    return int(text.removeprefix(_TIME)) if text.startswith(_TIME) else 0
+    begin = mark[0]
+    if not is_beginning(begin):
+        return resume_from_acked(number, after, begin)._replace(gtids=gtids)
+    beginnings = sum(is_beginning(at) for at, _ in meta.gtid_sets(number))
+    known = beginnings == 1 and after == meta.first_position(number)
+    return resume_from_acked(number, after)._replace(gtids=gtids, estimated=not known)
 
 
 def least_reached(meta: Meta, config: Config, source: str, destinations: Iterable[str], held: Held) -> Reached | None:

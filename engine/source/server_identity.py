@@ -29,7 +29,8 @@ class Turn:
 
     reason: the same as why in one word. by: how the place there was found, "gtid" or "time". again_until_us: transactions that
     were made up to then may have come from another server before. fresh: an operator had it begin there; what came before it
-    is of no account.
+    is of no account. file, mark: the newest binlog file that the server had then, and its mark. settled_file, settled_start:
+    where its binlog ended when the last engine began to read this history: what any of them had executed by then lies before it.
     """
 
     seq: int
@@ -41,9 +42,17 @@ class Turn:
     reason: str = ""
     by: str = ""
     again_until_us: int = 0
+    file: int = 0
+    mark: str = ""
+    settled_file: int = 0
+    settled_start: int = 0
 
     def pack(self) -> str:
         return json.dumps(asdict(self))
+
+    @property
+    def settled(self) -> tuple[int, int]:
+        return self.settled_file, self.settled_start
 
     @classmethod
     def unpack(cls, identity: str) -> Turn | None:

@@ -21,7 +21,7 @@ from engine.source.history.history import Moment, SchemaHistory
 from engine.source.history.snapshot import ServerTables
 from engine.source.ledger import Ledger
 from engine.source.live import LiveFeed
-from engine.source.note import ResumePoint
+from engine.source.note import ResumePoint, unpack_note
 from engine.source.probe import Probe
 from engine.source.resume import least_reached, resume_point
 from engine.source.retries import Retries
@@ -100,6 +100,7 @@ class SourceStage:
         self._look_ns = 0  # when to look for a switch
         self._moving = ""  # why the history is left for another server, and
         self._moving_reason = ""  # the same in one word
+        self._left = 0  # number of the history that was left then
         self._ring_is_new = False  # and what the consumers had was in another one
         self._running = False  # the feed is open
         self._ended_file = 0  # number of a file whose end a crash of the server cut off: the next one goes on
@@ -130,8 +131,9 @@ class SourceStage:
         self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
         tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta, self._history)
         self._ledger = Ledger(
-            meta, self._name, lambda: least_reached(meta, self._config, self._name, self._destinations, self._held)
-        )
+            meta, self._name, lambda: least_reached(meta, self._config, self._name, self._destinations, self._held),
+            self._destinations,
+        )  # fmt: skip
         number_of = self._ledger.number_of if self._live else lambda base: meta.source_number(self._name, base)
         self._decoder = Decoder(self._ring, tables, source=self._name, packets=self._live, number_of=number_of)
         self._feed: Feed
@@ -154,6 +156,7 @@ class SourceStage:
         assert self._ring is not None
         self._ledger.go_on(point.source)
         self._ledger.restore(point.source, point.gtids)
+        self._ledger.estimated = point.estimated
         self._decoder.know_origin(point.origin_us)
         newest = self._ledger.turn(max(self._ledger.histories(), default=0))
         if newest is not None:
@@ -285,13 +288,20 @@ class SourceStage:
         if not self._decoder.leave():
             raise ConnectionLost("the ring is full; the next server waits", source=self._name)
         self._moving, self._moving_reason = why, reason
-        self._live_feed.take_over(plan, why, reason)
+        self._left = self._number_in_ring() or self._left
+        self._live_feed.take_over(plan, self._left, why, reason)
         # by GTID no place is known until a transaction, or the binlog's end: another try is by GTID again
         self._point, self._keeps_first = None, False
         log.warning(
             "source name=%s event=failover from=%s to=%s by=%s reason=%s why=%r", self._name, left.where if left else "-",
             self._live_feed.servers.where, plan.by, reason, why,
         )  # fmt: skip
+
+    def _number_in_ring(self) -> int:
+        """Of the history that its last record belongs to, or would if it had one; 0: not known."""
+        assert self._ring is not None
+        note = self._ring.note()
+        return unpack_note(note).source if note is not None else self._point.source if self._point is not None else 0
 
     def _why_moving(self) -> tuple[str, str]:
         """For people, and in one word: of this move, while the one before may still be without a place."""

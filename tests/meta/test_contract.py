@@ -80,6 +80,24 @@ def test_a_history_without_identity_gets_the_first_it_is_asked_for_with(meta):
     assert meta.histories() == {1: SourceHistory("shop", "binlog", "one"), 2: SourceHistory("shop", "binlog", "two")}
 
 
+def test_a_new_number_is_given_only_while_the_newest_is_the_one_that_the_caller_knows(meta):
+    assert meta.source_number("shop", "binlog", "one", newest=0) == 1
+    assert meta.source_number("shop", "binlog", "two", newest=0) == 0
+    assert meta.source_number("shop", "binlog", "one", newest=0) == 1, "asked again after an answer that was lost"
+    assert meta.source_number("archive", "binlog", "one", newest=0) == 2
+    assert meta.source_number("shop", "binlog", "two", newest=1) == 3
+    assert meta.source_number("shop", "mysql-bin", "three", newest=1) == 0
+    assert sorted(meta.histories()) == [1, 2, 3]
+
+
+def test_a_historys_identity_is_changed_only_from_what_it_was(meta):
+    number = meta.source_number("shop", "binlog", "one")
+    assert meta.change_history(number, "one", "two")
+    assert not meta.change_history(number, "one", "three")
+    assert not meta.change_history(number + 1, "one", "three")
+    assert meta.histories() == {number: SourceHistory("shop", "binlog", "two")}
+
+
 def test_gtid_sets_come_back_by_position_and_the_last_before_the_pruned_place_stays(meta):
     places = [Identity(1, 4, 0, 0), Identity(1, 5 << 32, 0, 0), Identity(2, 4, 0, 0), Identity(10, 4, 0, 0)]
     for n in (2, 0, 3, 1):
@@ -94,6 +112,18 @@ def test_gtid_sets_come_back_by_position_and_the_last_before_the_pruned_place_st
     meta.prune_marks(1, Identity(1, 4, 0, 0))
     assert len(meta.gtid_sets(1)) == 2
     assert meta.gtid_sets(2) == [(places[0], "another's")]
+
+
+def test_what_was_executed_at_a_beginning_is_never_pruned(meta):
+    beginnings = [(Identity(0, 7, 0, 0), "0-1-1"), (Identity(0, 1 << 47, 0, 0), "0-1-2")]
+    for place, text in beginnings:
+        meta.keep_gtid_set(1, place, text)
+    meta.prune_marks(1, Identity(1, 4, 0, 0))
+    assert meta.gtid_sets(1) == beginnings
+    for n in (1, 2):
+        meta.keep_gtid_set(1, Identity(n, 4, 0, 0), f"0-1-{n}")
+    meta.prune_marks(1, Identity(2, 100, 0, 0))
+    assert meta.gtid_sets(1) == [*beginnings, (Identity(2, 4, 0, 0), "0-1-2")]
 
 
 def test_file_marks_are_kept_by_number_until_they_are_pruned(meta):
@@ -176,12 +206,14 @@ def test_presence_is_kept_by_consumer_until_it_is_forgotten(meta):
     assert meta.presence("stock") == {}
 
 
-def test_the_first_position_is_kept_once(meta):
+def test_the_earliest_first_position_is_kept(meta):
     assert meta.first_position(1) is None
     assert meta.first_position(1, Identity(1, 4, 0, 0)) == Identity(1, 4, 0, 0)
     assert meta.first_position(1, Identity(5, 4, 0, 0)) == Identity(1, 4, 0, 0)
     assert meta.first_position(1) == Identity(1, 4, 0, 0)
     assert meta.first_position(2) is None
+    assert meta.first_position(2, Identity(2, 400, 0, 0)) == Identity(2, 400, 0, 0)
+    assert meta.first_position(2, Identity(2, 300, 0, 0)) == Identity(2, 300, 0, 0)
 
 
 def test_a_schema_history_comes_back_by_position_and_then_as_it_was_kept(meta):

@@ -118,6 +118,34 @@ def test_a_late_ack_of_an_old_owner_is_refused_and_nothing_of_it_is_kept(shared_
     new_owner.close()
 
 
+def test_a_source_number_is_given_only_under_a_lease_and_an_old_owners_is_refused(shared_zookeeper, new_opening, outsider):
+    cluster = cluster_at(shared_zookeeper.hosts)
+    opening = new_opening("zookeeper", cluster, "old")
+    take_lease(opening, "audit")
+    old, under = opening.open(), ("orders", "audit")
+    assert old.source_number("shop", "binlog", "one", 0, under) == 1
+    assert old.change_history(1, "one", "two", under)
+    grant = Grant.attach(opening.instance.grant_file("audit"))
+    grant.forget()
+    assert old.source_number("shop", "binlog", "three", 1, under) == 2, "one of them is enough"
+    session = ZooKeeperSession(cluster)
+    next_epoch(session, "orders")
+    for late in (
+        lambda: old.source_number("shop", "binlog", "four", 2, under),
+        lambda: old.change_history(2, "three", "four", under),
+    ):
+        with pytest.raises(LeaseLost, match=r"another engine has the lease.*destination=orders"):
+            late()
+    with pytest.raises(LeaseLost, match="no lease of these destinations"):
+        old.source_number("shop", "binlog", "four", 2, ["audit"])
+    someone = outsider(cluster)
+    assert [history.identity for history in someone.histories().values()] == ["two", "three"]
+    assert someone.source_number("shop", "binlog", "an operator's") == 3
+    grant.close()
+    session.close()
+    old.close()
+
+
 def test_an_engine_whose_grant_was_taken_back_may_not_ack(shared_zookeeper, new_opening):
     cluster = cluster_at(shared_zookeeper.hosts)
     opening = new_opening("zookeeper", cluster)
