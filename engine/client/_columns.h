@@ -14,8 +14,12 @@
 #ifndef BINLOG_ENGINE_CLIENT_COLUMNS_H
 #define BINLOG_ENGINE_CLIENT_COLUMNS_H
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "_reading.h"
 
@@ -24,7 +28,7 @@ enum { COLUMN_SEEN, COLUMN_INT, COLUMN_UINT, COLUMN_FLOAT, COLUMN_DOUBLE, COLUMN
 enum { COLUMN_OP, COLUMN_TIME, COLUMN_SOURCE, COLUMN_POSITION, COLUMN_GTID, MARK_COLUMNS };
 typedef enum { WALK_END, WALK_OTHER, WALK_TABLE, WALK_ODD, WALK_NO_MEMORY } walk_answer;
 
-enum { COPY_AT_ONCE = 32 };  /* values up to this long are copied with two moves, where both sides have room */
+enum { COPY_AT_ONCE = 64 };  /* values up to this long are copied with a few moves, where both sides have room */
 
 typedef struct {
     int kind;            /* COLUMN_SEEN: the schema doesn't tell; the first value does */
@@ -47,6 +51,7 @@ typedef struct {
     uint64_t name_bytes, binlog_bytes;
     const uint8_t *gtid; /* of the transaction that is open; NULL: none, or it has none */
     uint64_t gtid_bytes;
+    const uint8_t *gtid_limit; /* up to where it may be read */
     uint32_t file;       /* what `position` says */
     uint64_t start;
     char *position;      /* begins with the binlog's name */
@@ -65,6 +70,55 @@ typedef struct {
 static inline uint64_t element_bytes(const column_t *column) { return column->kind == COLUMN_FLOAT ? 4 : 8; }
 
 static inline bool has_offsets(int kind) { return kind == COLUMN_STR || kind == COLUMN_BIN || kind == COLUMN_FLOATS; }
+
+/* Blocks of memory that Arrow has let go of, to be taken again: the kernel takes longer to give new memory than it takes to
+ * fill it. Used with the GIL alone. */
+enum { MOST_BLOCKS = 64, LEAST_BLOCK_BYTES = 16 << 10, MOST_KEPT_BYTES = 16 << 20 };
+
+static struct {
+    void *blocks[MOST_BLOCKS]; /* the oldest first */
+    uint32_t count;
+    uint64_t bytes;
+} kept;
+
+static void *pick_block(uint32_t index) {
+    void *block = kept.blocks[index];
+    kept.count--;
+    kept.bytes -= malloc_usable_size(block);
+    memmove(kept.blocks + index, kept.blocks + index + 1, (kept.count - index) * sizeof(void *));
+    return block;
+}
+
+/* At least so many bytes; free() and realloc() will do with it. */
+static void *take_block(uint64_t bytes) {
+    uint32_t best = MOST_BLOCKS;
+    uint64_t best_bytes = bytes + bytes / 2;
+    for (uint32_t i = 0; bytes >= LEAST_BLOCK_BYTES / 2 && i < kept.count; i++) {
+        uint64_t had = malloc_usable_size(kept.blocks[i]);
+        if (had < bytes || had > best_bytes) continue;
+        best = i;
+        best_bytes = had;
+    }
+    return best < MOST_BLOCKS ? pick_block(best) : malloc(bytes ? bytes : 1);
+}
+
+static void give_block(void *block) {
+    uint64_t bytes = block == NULL ? 0 : malloc_usable_size(block);
+    if (bytes < LEAST_BLOCK_BYTES || bytes > MOST_KEPT_BYTES) {
+        free(block);
+        return;
+    }
+    while (kept.count == MOST_BLOCKS || kept.bytes + bytes > MOST_KEPT_BYTES) free(pick_block(0));
+    kept.blocks[kept.count++] = block;
+    kept.bytes += bytes;
+}
+
+/* A block of which so many bytes are used, without much beside. */
+static void *trim_block(void *block, uint64_t used) {
+    if (block != NULL && malloc_usable_size(block) - used <= used / 2) return block;
+    void *smaller = realloc(block, used ? used : 1);
+    return smaller == NULL ? block : smaller;
+}
 
 /* Room in the arrays that have something for each row; false: no memory. */
 static bool grow_rows(table_t *table, uint64_t room) {
@@ -88,6 +142,23 @@ static bool grow_rows(table_t *table, uint64_t room) {
         }
     }
     table->room = room;
+    return true;
+}
+
+/* Room for as many rows as are likely, and for the bytes of their values: used holds those of each column. */
+static bool expect(table_t *table, uint64_t rows, const uint64_t *used) {
+    for (uint32_t i = 0; i < table->width + MARK_COLUMNS; i++) {
+        column_t *column = &table->columns[i];
+        if (column->kind == COLUMN_SEEN) continue;
+        bool varies = has_offsets(column->kind);
+        uint64_t room = varies ? used[i] + COPY_AT_ONCE : rows * element_bytes(column);
+        if ((column->values = take_block(room)) == NULL) return false;
+        if (!varies) continue;
+        column->room = room;
+        if ((column->offsets = take_block((rows + 1) * 4)) == NULL) return false;
+        column->offsets[0] = 0;
+    }
+    table->room = rows;
     return true;
 }
 
@@ -116,16 +187,39 @@ static walk_answer add_null(const table_t *table, column_t *column) {
     return WALK_END;
 }
 
+static inline void end_bytes(const table_t *table, column_t *column, uint64_t used) {
+    column->used = used;
+    column->offsets[table->rows + 1] = (int32_t)used;
+}
+
 /* limit: up to where `bytes` may be read. */
 static inline walk_answer add_bytes(const table_t *table, column_t *column, const uint8_t *bytes, uint64_t n, const uint8_t *limit) {
     uint64_t used = column->used;
     if (used + n > INT32_MAX) return WALK_ODD;
     if (used + n + COPY_AT_ONCE > column->room && !grow_values(column, used + n + COPY_AT_ONCE)) return WALK_NO_MEMORY;
-    if (n <= COPY_AT_ONCE && limit - bytes >= COPY_AT_ONCE) memcpy(column->values + used, bytes, COPY_AT_ONCE);
+    if (n <= 32 && limit - bytes >= 32) memcpy(column->values + used, bytes, 32);
+    else if (n <= COPY_AT_ONCE && limit - bytes >= COPY_AT_ONCE) memcpy(column->values + used, bytes, COPY_AT_ONCE);
     else memcpy(column->values + used, bytes, n);
-    column->used = used + n;
-    column->offsets[table->rows + 1] = (int32_t)column->used;
+    end_bytes(table, column, used + n);
     return WALK_END;
+}
+
+/* As add_bytes, and ODD where it isn't UTF-8. */
+static inline walk_answer add_utf8(const table_t *table, column_t *column, const uint8_t *bytes, uint64_t n, const uint8_t *limit) {
+#ifdef __SSE2__
+    uint64_t used = column->used;
+    if (n <= 32 && limit - bytes >= 32 && used + n + COPY_AT_ONCE <= column->room && used + n <= INT32_MAX) {
+        __m128i low = _mm_loadu_si128((const __m128i *)bytes), high = _mm_loadu_si128((const __m128i *)(bytes + 16));
+        uint64_t not_ascii = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
+        if ((not_ascii & ((1ULL << n) - 1)) == 0) {
+            _mm_storeu_si128((__m128i *)(column->values + used), low);
+            _mm_storeu_si128((__m128i *)(column->values + used + 16), high);
+            end_bytes(table, column, used + n);
+            return WALK_END;
+        }
+    }
+#endif
+    return is_utf8(bytes, n) ? add_bytes(table, column, bytes, n, limit) : WALK_ODD;
 }
 
 /* The first value of a column whose type the schema doesn't tell: it is text, or bytes. */
@@ -183,8 +277,8 @@ static inline walk_answer add_value(const table_t *table, column_t *column, cons
         ((double *)column->values)[row] = value.type == VALUE_DOUBLE ? value.d : (double)value.f;
         return WALK_END;
     case COLUMN_STR:
-        if (value.type != VALUE_STR || !is_utf8(value.bytes, value.count)) return WALK_ODD;
-        return add_bytes(table, column, value.bytes, value.count, limit);
+        if (value.type != VALUE_STR) return WALK_ODD;
+        return add_utf8(table, column, value.bytes, value.count, limit);
     case COLUMN_BIN:
         if (value.type != VALUE_BIN) return WALK_ODD;
         return add_bytes(table, column, value.bytes, value.count, limit);
@@ -224,7 +318,7 @@ static inline walk_answer add_marks(const table_t *table, source_t *source, cons
     if ((answer = add_text(table, &marks[COLUMN_SOURCE], source->name, source->name_bytes)) != WALK_END) return answer;
     if ((answer = add_text(table, &marks[COLUMN_POSITION], source->position, source->position_bytes)) != WALK_END) return answer;
     if (source->gtid == NULL) return add_null(table, &marks[COLUMN_GTID]);
-    return add_bytes(table, &marks[COLUMN_GTID], source->gtid, source->gtid_bytes, source->gtid);
+    return add_bytes(table, &marks[COLUMN_GTID], source->gtid, source->gtid_bytes, source->gtid_limit);
 }
 
 /* One change into its table. */
@@ -292,6 +386,7 @@ static walk_answer walk_records(walk_t *walk) {
             if (!read_transaction_mark(p + RECORD_HEAD_BYTES, end, &gtid, &gtid_bytes)) return WALK_ODD;
             walk->source->gtid = p[RECORD_KIND_AT] == RECORD_BEGIN ? gtid : NULL;
             walk->source->gtid_bytes = gtid_bytes;
+            walk->source->gtid_limit = walk->end;
             break;
         default:
             return p[RECORD_KIND_AT] != 0 && is_filled(p, end) ? WALK_OTHER : WALK_ODD;
@@ -304,9 +399,9 @@ static walk_answer walk_records(walk_t *walk) {
 static void free_columns(column_t *columns, uint32_t count) {
     if (columns == NULL) return;
     for (uint32_t i = 0; i < count; i++) {
-        free(columns[i].valid);
-        free(columns[i].offsets);
-        free(columns[i].values);
+        give_block(columns[i].valid);
+        give_block(columns[i].offsets);
+        give_block(columns[i].values);
     }
     free(columns);
 }

@@ -4,7 +4,7 @@
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 cdef extern from "client/_columns.h" nogil:
@@ -31,6 +31,7 @@ cdef extern from "client/_columns.h" nogil:
         uint64_t name_bytes, binlog_bytes
         const uint8_t *gtid
         uint64_t gtid_bytes
+        const uint8_t *gtid_limit
         char *position
     ctypedef struct walk_t:
         const uint8_t *at
@@ -46,6 +47,9 @@ cdef extern from "client/_columns.h" nogil:
     uint64_t element_bytes(const column_t *column)
     bint has_offsets(int kind)
     walk_answer walk_records(walk_t *walk)
+    bint expect(table_t *table, uint64_t rows, const uint64_t *used)
+    void give_block(void *block)
+    void *trim_block(void *block, uint64_t used)
     void free_columns(column_t *columns, uint32_t count)
 
 SEEN, INT, UINT, FLOAT, DOUBLE = COLUMN_SEEN, COLUMN_INT, COLUMN_UINT, COLUMN_FLOAT, COLUMN_DOUBLE
@@ -63,7 +67,7 @@ cdef class Memory:
     cdef Py_ssize_t size
 
     def __dealloc__(self):
-        free(self.bytes)
+        give_block(self.bytes)
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         PyBuffer_FillInfo(view, self, self.bytes, self.size, 1, flags)
@@ -71,8 +75,7 @@ cdef class Memory:
 
 cdef Memory hand_over(void *bytes, uint64_t size):
     cdef Memory memory = Memory.__new__(Memory)
-    cdef void *smaller = realloc(bytes, size or 1)
-    memory.bytes, memory.size = (bytes if smaller is NULL else smaller), size
+    memory.bytes, memory.size = trim_block(bytes, size), size
     return memory
 
 
@@ -80,12 +83,13 @@ cdef Memory hand_over(void *bytes, uint64_t size):
 cdef class TableColumns:
     """The columns of one table, growing; `kinds` holds one of SEEN … FLOATS for each of the row's own.
 
-    Behind the row's own come five marks: op, commit time in µs, source, position, GTID.
+    Behind the row's own come five marks: op, commit time in µs, source, position, GTID. likely: what `used` has said of others
+    of this table, to be multiplied by `share`, for which there is to be room from the beginning.
     """
 
     cdef table_t table
 
-    def __cinit__(self, bytes kinds not None):
+    def __cinit__(self, bytes kinds not None, tuple likely=None, double share=1.0):
         cdef uint32_t i, width = len(kinds)
         cdef bytes all_kinds = kinds + _MARK_KINDS
         self.table.columns = <column_t *>calloc(len(all_kinds), sizeof(column_t))
@@ -94,6 +98,26 @@ cdef class TableColumns:
         self.table.width = width
         for i in range(width + MARK_COLUMNS):
             self.table.columns[i].kind = all_kinds[i]
+        if likely is not None:
+            self.make_room(likely, share * (1 + 1 / 16))
+
+    cdef make_room(self, tuple likely, double share):
+        cdef uint32_t i, count = self.table.width + MARK_COLUMNS
+        cdef uint64_t *used = <uint64_t *>malloc(count * sizeof(uint64_t))
+        if used is NULL:
+            raise MemoryError
+        try:
+            for i in range(count):
+                used[i] = <uint64_t>(share * <uint64_t>likely[i + 1])
+            if not expect(&self.table, 1 + <uint64_t>(share * <uint64_t>likely[0]), used):
+                raise MemoryError
+        finally:
+            free(used)
+
+    @property
+    def used(self):
+        """Rows, and for each column the bytes of its values where they vary."""
+        return (self.table.rows, *[self.table.columns[i].used for i in range(self.table.width + MARK_COLUMNS)])
 
     def __dealloc__(self):
         free_columns(self.table.columns, self.table.width + MARK_COLUMNS)
@@ -156,6 +180,8 @@ cdef class ColumnWalk:
                 self.gtids.append(packed)
                 self.walk.sources[self.walk.source_count].gtid = <const uint8_t *><const char *>packed
                 self.walk.sources[self.walk.source_count].gtid_bytes = len(packed)
+                self.walk.sources[self.walk.source_count].gtid_limit = (
+                    self.walk.sources[self.walk.source_count].gtid + len(packed))
             self.walk.source_count += 1
 
     cdef add_source(self, source_t *source, bytes name, bytes binlog):

@@ -6,7 +6,8 @@ it without a result: then `arrow.to_tables` decides what it means.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import msgpack
 
@@ -33,11 +34,17 @@ else:
     }
 
 
-class Shape(NamedTuple):
-    """Of a table's own columns: their Arrow types, and what `_columns` calls them."""
+@dataclass
+class Shape:
+    """Of a table's own columns: their Arrow types, and what `_columns` calls them.
+
+    likely: what the columns of the last batch held (TableColumns.used), and that batch's bytes.
+    """
 
     types: tuple[pa.DataType | None, ...]
     kinds: bytes
+    likely: tuple[int, ...] | None = None
+    likely_of: int = 1
 
 
 def read_tables(reader: ChangeReader, records: bytes | memoryview, image: str = "after") -> dict[TableSchema, pa.Table] | None:
@@ -62,6 +69,7 @@ class _Walk:
     def __init__(self, reader: ChangeReader, records: bytes | memoryview, before: bool) -> None:
         sources = [(number, of.name, of.binlog, reader.gtids.get(number)) for number, of in reader._sources.items()]
         self.reader = reader
+        self.size = len(records)
         self.native = _columns.ColumnWalk(records, sources, before)
         self.found: dict[int, tuple[TableView, _columns.TableColumns]] = {}  # by table key
 
@@ -101,7 +109,8 @@ class _Walk:
             if view.arrow is None:
                 types = tuple(arrow_type(column) for column in view.schema.columns)
                 view.arrow = Shape(types, bytes(_KINDS[type_] for type_ in types))
-            self.found[key] = view, _columns.TableColumns(view.arrow.kinds)
+            shape, share = view.arrow, min(self.size / view.arrow.likely_of, 1.0)
+            self.found[key] = view, _columns.TableColumns(shape.kinds, shape.likely, share)
         seen, columns = self.found[key]
         self.native.put_table(key, columns)
         return seen is view or seen.schema == view.schema
@@ -110,6 +119,7 @@ class _Walk:
         """What has been found, each table once."""
         made: dict[TableSchema, pa.Table] = {}
         for view, columns in self.found.values():
+            view.arrow.likely, view.arrow.likely_of = columns.used, self.size
             table = _built(view, columns)
             made[view.schema] = pa.concat_tables([made[view.schema], table]) if view.schema in made else table
         return made

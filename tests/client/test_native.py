@@ -244,6 +244,26 @@ def test_wrong_bytes_read_the_same_or_are_an_error(reading: Callable[[Batch], An
     assert 1000 < errors < 3999
 
 
+def test_tables_that_somebody_keeps_stay_as_they_are_while_others_come_and_go() -> None:
+    rng = random.Random(8)
+    known = ChangeReader({1: ("shop", "binlog")})
+    known.learn(kinds_schema() + streams.schema_record())
+    kept: list[tuple[Any, Any]] = []
+    for number in range(60):
+        first, rows = number * 1000, rng.choice([1, 30, 900])
+        changes = [*map(kinds_change, range(first, first + rows // 3)), *map(streams.insert, range(first, first + rows))]
+        data = b"".join([streams.begin(), *rng.sample(changes, len(changes)), streams.commit()])
+        batch = Batch(wire.BatchHead(1, 0, rows, rows, len(data)), memoryview(data), known.at({}, {}), {})
+        tables = list(batch.arrow().values())
+        with msgpack_alone():
+            kept += zip(tables, batch.arrow().values(), strict=True)
+        del batch, tables
+        while kept and rng.random() < 0.7:
+            del kept[rng.randrange(len(kept))]
+        assert all(plain(table).equals(plain(right)) for table, right in kept[-4:])
+    assert all(table.validate(full=True) is None and plain(table).equals(plain(right)) for table, right in kept)
+
+
 @pytest.mark.parametrize("way", [nullcontext, msgpack_alone])
 def test_fragments_are_found_without_reading_the_records_around_them(way: Callable[[], AbstractContextManager[None]]) -> None:
     whole = [streams.begin(), *map(kinds_change, range(1, 9)), streams.update(5)]
