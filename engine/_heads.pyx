@@ -12,13 +12,16 @@ import numpy
 
 from engine.counters import SinkCounter
 from engine.errors import InternalError
+from engine.store_error import put_refused
 
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from engine._ring cimport Reader, Ring, ring_claim, ring_put_load_acquire, ring_refresh_limit, ring_room, ring_t
+from engine._ring cimport (
+    Reader, Ring, ring_append, ring_claim, ring_has_room, ring_put_load_acquire, ring_refresh_limit, ring_room, ring_t,
+)
 
 
 cdef extern from "_record.h" nogil:
@@ -292,8 +295,8 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
                 run += 1
                 if run == until or selection[run] != index + 1:
                     break
-            memcpy(ring_room(r, n), p, n)
-            ring_claim(r, n)
+            if ring_append(r, p, n) < 0:
+                break
             last = heads.data + heads._offset[selection[run - 1]]
             at = run
     track.at = at
@@ -301,6 +304,8 @@ def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssiz
     r.header.counters[_RECORD_BYTES] += r.claim - before
     if last is not NULL:
         r.header.counters[_COMMIT_TIME_US] = record_u64(last + RECORD_TIME_AT)
+    if at < until and r.write_error:
+        raise put_refused(ring.data_path, r.write_error)
     return at == until
 
 
@@ -314,7 +319,6 @@ def copy_half(Ring ring not None, Heads heads not None, Track track not None, in
     cdef const uint8_t *end
     cdef const uint8_t *middle
     cdef uint8_t *half
-    cdef uint8_t *room
     cdef uint64_t length, before = r.claim
     cdef int64_t index
     cdef bint done
@@ -344,12 +348,10 @@ def copy_half(Ring ring not None, Heads heads not None, Track track not None, in
     if length > ring.max_record:
         done = put_fragments(r, half, length, &track.fragments)
     else:
-        room = ring_room(r, length)
-        done = room is not NULL
-        if done:
-            memcpy(room, half, length)
-            ring_claim(r, length)
+        done = ring_has_room(r, length) and ring_append(r, half, length) == 0
     free(half)
+    if not done and r.write_error:
+        raise put_refused(ring.data_path, r.write_error)
     r.header.counters[_RECORD_BYTES] += r.claim - before
     if done:
         track.at += 1

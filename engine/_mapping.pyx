@@ -9,6 +9,7 @@ cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE
 from libc.errno cimport errno
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport free, malloc
 from posix.mman cimport (
     MAP_ANONYMOUS, MAP_FAILED, MAP_FIXED, MAP_NORESERVE, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ,
     PROT_WRITE, mmap, munmap,
@@ -95,10 +96,11 @@ cdef class Mapping:
 
     def __cinit__(self):
         self.path = ""
-        self.fd = -1
+        self.fd = self.data_fd = -1
 
     def __dealloc__(self):
         self.unmap()  # a pin holds a reference, so there is none
+        self.close_data()
 
     cdef int map(self, size_t header_bytes, size_t data_bytes, bint prefault, data) except -1:
         """data: path of the file that holds the data; None or "": they follow the header."""
@@ -124,8 +126,26 @@ cdef class Mapping:
                 close_fd(fd)
         return 0
 
+    cdef int open_data(self, path, size_t data_bytes, size_t stage_bytes) except -1:
+        """What writing needs; once is enough."""
+        if self.data_fd < 0:
+            self.data_fd = _open_data(path, data_bytes)
+            self.stage = <uint8_t *>malloc(stage_bytes)
+            if self.stage is NULL:
+                self.close_data()
+                raise MemoryError
+        return 0
+
+    cdef void close_data(self) noexcept:
+        if self.data_fd >= 0:
+            close_fd(self.data_fd)
+            self.data_fd = -1
+        free(self.stage)
+        self.stage = NULL
+
     cdef void close(self) noexcept:
         self.closing = True
+        self.close_data()
         if self.pins == 0:
             self.unmap()
 

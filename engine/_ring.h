@@ -49,6 +49,7 @@
 #define RING_DATA_PATH_BYTES 1024
 #define RING_PLACES 512
 #define RING_PLACES_PER_CAPACITY 128 /* at most twice as many are marked within a capacity: two capacities are remembered */
+#define RING_STAGE_BYTES (512 * 1024)
 #define RING_NEVER UINT64_MAX
 
 enum { RING_WRITER_NONE = 0, RING_WRITER_LIVE = 1, RING_WRITER_FINISHED = 2 };
@@ -130,6 +131,11 @@ typedef struct {
     uint64_t claim; /* where the next byte goes; put <= claim */
     uint64_t limit; /* how far it may go: floor, or the ack of a reader that has gone back, + capacity */
     uint64_t last_place;
+    /* Only if the data lie in a file: see "writing to a file". */
+    uint8_t *stage;  /* NULL: what is claimed goes to `data` */
+    uint64_t staged; /* it holds the bytes [staged, claim) */
+    int fd;
+    int write_error; /* errno of the last write; 0: it was done */
 } ring_t;
 
 /* ---- sequences ------------------------------------------------------------------------------------------------- */
@@ -227,16 +233,65 @@ static inline void ring_refresh_limit_for(ring_t *r, uint64_t n) {
 }
 static inline void ring_refresh_limit(ring_t *r) { ring_refresh_limit_for(r, 0); }
 
-/* n writable contiguous bytes at the claim, or NULL: the ring is full. Claims nothing yet. */
-static inline uint8_t *ring_room(ring_t *r, uint64_t n) {
-    if (__builtin_expect(r->claim + n > r->limit, 0)) {
-        ring_refresh_limit_for(r, n);
-        if (r->claim + n > r->limit) return NULL;
+static inline int ring_has_room(ring_t *r, uint64_t n) {
+    if (__builtin_expect(r->claim + n > r->limit, 0)) ring_refresh_limit_for(r, n);
+    return r->claim + n <= r->limit;
+}
+
+/* ---- writing to a file ---------------------------------------------------------------------------------------------
+ *
+ * Where the data lie in a file on disk the writer writes them there instead of storing into its mapping: the first store into
+ * each page after each sync is a page fault of some microseconds, and one into a page that has left the page cache has to
+ * read it first. Small pieces are put together in `stage`. Readers have the same page cache mapped.
+ */
+
+static inline int ring_write(ring_t *r, const uint8_t *bytes, uint64_t at, uint64_t n) { /* -1: see write_error */
+    r->write_error = 0;
+    while (n) {
+        uint64_t offset = at % r->capacity, most = r->capacity - offset;
+        ssize_t done = pwrite(r->fd, bytes, n < most ? n : most, (off_t)offset);
+        if (done < 0) {
+            if (errno == EINTR) continue;
+            r->write_error = errno;
+            return -1;
+        }
+        bytes += done, at += (uint64_t)done, n -= (uint64_t)done;
     }
-    return r->data + r->claim % r->capacity;
+    return 0;
+}
+/* Before ring_publish. -1: not everything that is claimed is in the file; it may be tried again. */
+static inline int ring_write_out(ring_t *r) {
+    if (r->stage && r->staged != r->claim) {
+        if (ring_write(r, r->stage, r->staged, r->claim - r->staged) < 0) return -1;
+        r->staged = r->claim;
+    }
+    return 0;
+}
+
+/* n writable contiguous bytes at the claim, at most RING_STAGE_BYTES in a file, or NULL: the ring is full, or write_error is
+ * set. Claims nothing yet. */
+static inline uint8_t *ring_room(ring_t *r, uint64_t n) {
+    if (!ring_has_room(r, n)) return NULL;
+    if (__builtin_expect(r->stage == NULL, 1)) return r->data + r->claim % r->capacity;
+    if (r->claim - r->staged + n > RING_STAGE_BYTES && ring_write_out(r) < 0) return NULL;
+    return r->stage + (r->claim - r->staged);
 }
 /* Takes n bytes of that room; invisible to readers until ring_publish. */
 static inline void ring_claim(ring_t *r, uint64_t n) { r->claim += n; }
+
+/* Claims n bytes that there is room for, a copy of these. -1: write_error is set. */
+static inline int ring_append(ring_t *r, const uint8_t *bytes, uint64_t n) {
+    if (r->stage && n > RING_STAGE_BYTES / 4) {
+        if (ring_write_out(r) < 0 || ring_write(r, bytes, r->claim, n) < 0) return -1;
+        r->staged += n;
+    } else {
+        uint8_t *room = ring_room(r, n);
+        if (room == NULL) return -1;
+        memcpy(room, bytes, n);
+    }
+    r->claim += n;
+    return 0;
+}
 
 /* Remembers where records begin; relaxed: publish makes it visible, and who looks checks it against floor. */
 static inline void ring_mark_place(ring_t *r, uint64_t sequence) {
@@ -418,7 +473,7 @@ static inline int ring_finished(const ring_t *r) { return ring_state_load_acquir
 /* A reader's wait until put passes n; a finished writer ends it. */
 RING_WAIT_FUNCTION(ring_wait_put, put, ring_put_load_acquire(r) > n, ring_finished(r))
 /* The writer's wait for n bytes of room. What is claimed but not published only the writer can move: publish first. */
-RING_WAIT_FUNCTION(ring_wait_room, ack, ring_room(r, n) != NULL, 0)
+RING_WAIT_FUNCTION(ring_wait_room, ack, ring_has_room(r, n), 0)
 
 /* Waits until put passes its sequence in any of n <= RING_WAIT_ANY rings, or one more writer finishes. */
 static inline int ring_wait_any(const ring_t *rings, const uint64_t *sequences, int n, int64_t timeout_ns, int64_t spin_ns) {

@@ -25,6 +25,7 @@ cdef extern from "_ring.h" nogil:
         RING_WAIT_ANY
         RING_DATA_PATH_BYTES
         RING_PLACES
+        RING_STAGE_BYTES
     uint64_t RING_MAGIC
     uint64_t RING_NEVER
 
@@ -82,6 +83,10 @@ cdef extern from "_ring.h" nogil:
         uint64_t claim
         uint64_t limit
         uint64_t last_place
+        uint8_t *stage
+        uint64_t staged
+        int fd
+        int write_error
 
     uint64_t ring_put_load_acquire(const ring_t *r) noexcept
     uint64_t ring_ack_load_acquire(const ring_slot_t *s) noexcept
@@ -111,6 +116,9 @@ cdef extern from "_ring.h" nogil:
     void ring_refresh_limit(ring_t *r) noexcept
     uint8_t *ring_room(ring_t *r, uint64_t n) noexcept
     void ring_claim(ring_t *r, uint64_t n) noexcept
+    bint ring_has_room(ring_t *r, uint64_t n) noexcept
+    int ring_write_out(ring_t *r) noexcept
+    int ring_append(ring_t *r, const uint8_t *bytes, uint64_t n) noexcept
     void ring_publish(ring_t *r) noexcept
     ring_note_t *ring_note_valid(ring_note_t *notes, uint64_t sequence) noexcept
     void ring_note_write(ring_note_t *notes, uint64_t sequence, uint64_t at, const void *bytes, uint64_t n) noexcept

@@ -11,6 +11,7 @@ import time
 from engine.errors import InternalError, RingError
 from engine.owner import is_alive, refuse_live, take
 from engine.record import MIN_RING_BYTES as _MIN_RING_BYTES
+from engine.store_error import put_refused
 
 
 cimport cython
@@ -244,7 +245,10 @@ cdef class Ring:
         try:
             writer = &self.ring.header.writer
             _take(writer, "the writer", self.name, takeover)
-            self.ring.claim = ring_put_load_acquire(&self.ring)
+            self.ring.claim = self.ring.staged = ring_put_load_acquire(&self.ring)
+            if self.data_path:
+                self._mapping.open_data(self.data_path, self.capacity, RING_STAGE_BYTES)
+                self.ring.fd, self.ring.stage = self._mapping.data_fd, self._mapping.stage
             self.ring.last_place = ring_last_place(&self.ring)
             ring_note_forget_unreached(self.ring.header.notes, self.ring.claim)
             ring_refresh_limit(&self.ring)
@@ -257,7 +261,7 @@ cdef class Ring:
         """Gives up the role; what is claimed but not published is dropped. finished: the stream ends here."""
         self.check_writing()
         header = self.ring.header
-        self.ring.claim = ring_put_load_acquire(&self.ring)
+        self.ring.claim = self.ring.staged = ring_put_load_acquire(&self.ring)
         ring_note_forget_unreached(header.notes, self.ring.claim)
         ring_owner_store_relaxed(&header.writer, 0, 0)
         ring_state_store_release(&header.writer, RING_WRITER_FINISHED if finished else RING_WRITER_NONE)
@@ -273,14 +277,13 @@ cdef class Ring:
         """Copies one record and publishes it with all claimed before. Returns put, or FULL."""
         cdef int64_t claim = self.try_claim(record)
         if claim >= 0:
-            ring_publish(&self.ring)
+            self.publish()
         return claim
 
     cpdef int64_t try_claim(self, record) except? -2:
         """Copies one record; readers see it after publish(). Returns the claim after it, or FULL."""
         cdef Py_buffer buffer
         cdef const uint8_t *source
-        cdef uint8_t *room
         cdef uint64_t n
         self.check_writing()
         PyObject_GetBuffer(record, &buffer, PyBUF_SIMPLE)
@@ -292,11 +295,10 @@ cdef class Ring:
                                 remedy="put it as fragments")
             if n < RECORD_HEAD_BYTES or source[0] != 0x9D or record_u32(source + RECORD_LENGTH_AT) != n:
                 raise RingError("not one whole record", bytes=n)  # would lose every reader its place
-            room = ring_room(&self.ring, n)
-            if room is NULL:
+            if not ring_has_room(&self.ring, n):
                 return -1  # FULL
-            memcpy(room, source, n)
-            ring_claim(&self.ring, n)
+            if ring_append(&self.ring, source, n) < 0:
+                raise put_refused(self.data_path, self.ring.write_error)
             return self.ring.claim
         finally:
             PyBuffer_Release(&buffer)
@@ -304,6 +306,8 @@ cdef class Ring:
     def publish(self):
         """Makes all that is claimed visible; returns put."""
         self.check_writing()
+        if ring_write_out(&self.ring) < 0:
+            raise put_refused(self.data_path, self.ring.write_error)
         ring_publish(&self.ring)
         return self.ring.claim
 

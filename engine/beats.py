@@ -1,7 +1,7 @@
 """When the loop of each process of an engine turned last: 8 bytes each in shared memory, read from outside without asking.
 
-A loop that hangs, or a process that is stopped, stops beating. What may take long within one turn, and can't be divided, calls
-`beat` meanwhile.
+A loop that hangs, or a process that is stopped, stops beating. What may take long within one turn calls `beat` meanwhile; what
+waits for an answer from somewhere else, and has a time limit, is done under `waiting`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ from __future__ import annotations
 import mmap
 import os
 import struct
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from engine.errors import RingError
@@ -51,9 +54,26 @@ def beat_at(instance: Instance, place: int) -> None:
 
 def beat() -> None:
     """The loop of this process turns, or what it does takes long and goes on; nothing happens in a process without a place."""
+    _beat(0.0)
+
+
+@contextmanager
+def waiting(most_s: float) -> Iterator[None]:
+    """The loop of this process waits for an answer, for so long at most, and isn't taken for one that hangs meanwhile."""
+    in_loop = threading.current_thread() is threading.main_thread()
+    if in_loop:
+        _beat(most_s)
+    try:
+        yield
+    finally:
+        if in_loop:
+            _beat(0.0)
+
+
+def _beat(ahead_s: float) -> None:
     if _own is not None:
         page, place = _own
-        page[place] = time.monotonic_ns()
+        page[place] = time.monotonic_ns() + int(ahead_s * 1e9)
 
 
 def silences_s(instance: Instance) -> list[float]:

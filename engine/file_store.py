@@ -1,7 +1,7 @@
 """The file store: a ring whose data lie in a file on disk, and a journal that says what of them can be trusted.
 
     /dev/shm/NAME        the ring's header: sequences, readers, notes. Gone with the machine
-    STEM.data            the data, mapped into every process as those of a ring in memory are
+    STEM.data            the data: the writer writes them, and every process has them mapped as those of a ring in memory are
     STEM.journal         checkpoints of the header, CRC32 of the data (engine/journal.py)
 
 Records are handed out as soon as they are put. A checkpoint syncs the data, then says in the journal how far they go and where
@@ -12,7 +12,6 @@ covers are never overwritten, so it can always be verified and gone back to.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import logging
 import os
@@ -26,13 +25,13 @@ from engine.errors import RingError, StoreError
 from engine.instance import Instance
 from engine.journal import BLOCK_BYTES, START_ANEW, Checkpoint, Disk, Identity, Journal, SystemDisk, entries_crc
 from engine.ring import MEMORY_DIRECTORY, Ring, RingState, raise_floor, restore, ring_path, state_of, sync_failed, view
+from engine.store_error import refused
 
 if TYPE_CHECKING:
     from engine.config import Config
 
 log = logging.getLogger("engine.file_store")
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FS_IOC_GETFLAGS, _FS_IOC_SETFLAGS, _FS_NOCOW = 0x80086601, 0x40086602, 0x00800000
 MOST_FREE_BYTES = 1 << 30  # more than is put between two checkpoints
 _FAILED_AT, _FAILED_MOST = 24, (1 << 39) - 1
@@ -120,7 +119,7 @@ class Checkpoints:
             self._journal.write(checkpoint, entries)
         except OSError as error:
             sync_failed(self._ring, _failure(self._ring, self.synced, state.put))
-            raise _refused("the store can't be written", path, error) from error
+            raise refused("the store can't be written", path, error) from error
         self._last, self._tail_crc = checkpoint, tail_crc
         raise_floor(self._ring, floor)
 
@@ -193,7 +192,7 @@ def lock_store(stem: Path) -> int:
         stem.parent.mkdir(parents=True, exist_ok=True)
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise _refused("the store's folder can't be used", str(stem.parent), error) from error
+        raise refused("the store's folder can't be used", str(stem.parent), error) from error
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -308,7 +307,7 @@ def verify(journal: Journal, files: StoreFiles) -> Checkpoint:
             )  # fmt: skip
         damaged = [block for block, wanted in enumerate(sums, first) if _sum_block(fd, journal, block, state.put) != wanted]
     except OSError as error:
-        raise _refused("the store can't be read", str(files.data), error) from error
+        raise refused("the store can't be read", str(files.data), error) from error
     finally:
         os.close(fd)
     if not damaged:
@@ -358,7 +357,7 @@ def _create(files: StoreFiles, capacity: int, partitions: int) -> None:
     except OSError as error:
         for draft in drafts:
             draft.unlink(missing_ok=True)
-        raise _refused("the file store can't be made", str(files.data), error, bytes=capacity) from error
+        raise refused("the file store can't be made", str(files.data), error, bytes=capacity) from error
 
 
 def _write_in_place(fd: int) -> None:
@@ -376,16 +375,4 @@ def _open(path: str) -> int:
             "a file of the store is missing", path=path, reason="store_damaged", remedy=f"restore the file, or {START_ANEW}"
         ) from None
     except OSError as error:
-        raise _refused("the store can't be opened", path, error) from error
-
-
-def _refused(what: str, path: str, error: OSError, **facts: object) -> StoreError:
-    if error.errno in NO_ROOM:
-        return StoreError(
-            what, path=path, **facts, error=error.strerror, reason="disk_full",
-            remedy="make room on its file system, or the store smaller",
-        )  # fmt: skip
-    return StoreError(
-        what, path=path, **facts, error=error.strerror, reason="io_error",
-        remedy="see what the kernel's log says about this disk; nothing acked is lost. Start again when it is mended",
-    )  # fmt: skip
+        raise refused("the store can't be opened", path, error) from error

@@ -14,7 +14,8 @@ import pytest
 from engine.errors import StoreError
 from engine.file_store import has_lost_data, lock_store, make_store, settle_store
 from engine.journal import BLOCK_BYTES, SLOT_BYTES, SLOTS_AT
-from engine.ring import Ring, move_to, places, view
+from engine.ring import FULL, Ring, move_to, places, view
+from tests.ring_records import record
 from tests.stored import MIB, Stored, take
 
 
@@ -242,6 +243,41 @@ def test_a_limit_on_file_sizes_is_a_full_disk_too(stored: Stored) -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert caught.value.reason == "disk_full"
+
+
+def test_what_finds_no_room_when_it_is_put_is_not_there_and_can_be_put_again(stored: Stored) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with stored.opened() as ring:
+        fill(stored, ring, 400_000)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (MIB // 2, hard))  # as a thin volume, or a file system that copies on write
+        try:
+            with pytest.raises(StoreError, match=r"can't be written \[path=.*orders\.0\.data error=File too large") as caught:
+                fill(stored, ring, 600_000)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert (caught.value.reason, caught.value.retryable) == ("disk_full", True)
+        assert ring.put == len(stored.stream) < MIB // 2
+        assert bytes(view(ring, 0, ring.put)) == stored.stream
+    with stored.opened_again() as ring:  # another writer
+        fill(stored, ring, 900_000)
+        assert bytes(view(ring, 0, ring.put)) == stored.stream
+
+
+def test_small_and_large_records_claimed_together_are_there_as_they_were_put_all_around_the_ring(stored: Stored) -> None:
+    sizes = [100, 200_000, 70, 131_073, 131_072, 60_000, 220_000, 3000]  # some are written at once, others are put together first
+    with stored.opened() as ring:
+        reader = ring.add_reader("cache")
+        reader.open()
+        for n in range(0, 120, 2):
+            claimed = [record(n + i, sizes[(n + i) % len(sizes)]) for i in range(2)]
+            for one in claimed:
+                while ring.try_claim(one) == FULL:
+                    stored.checkpoints.write()
+            assert not reader.view()
+            ring.publish()
+            assert bytes(reader.view()) == b"".join(claimed)
+            take(reader)
+        assert ring.put > 8 * MIB
 
 
 @pytest.mark.parametrize(("number", "reason"), [(errno.EIO, "io_error"), (errno.ENOSPC, "disk_full")])

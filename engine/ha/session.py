@@ -23,6 +23,7 @@ from kazoo.exceptions import (
 )
 from kazoo.retry import KazooRetry
 
+from engine.beats import waiting
 from engine.errors import MetaAway, MetaError
 from engine.ha.granted import GrantedTimeout
 
@@ -105,7 +106,10 @@ class ZooKeeperSession:
             MetaAway: ZooKeeper was away for `patience_s`, or this session has been closed.
             MetaError: it refuses.
         """
-        deadline = time.monotonic() + patience_s
+        with waiting(patience_s):
+            return self._persist(attempt, time.monotonic() + patience_s)
+
+    def _persist(self, attempt: Callable[[], T], deadline: float) -> T:
         while True:
             try:
                 self.wait_connected(deadline - time.monotonic())

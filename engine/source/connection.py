@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pymysql
 
+from engine.beats import waiting
 from engine.errors import ConnectionLost, PositionError, ServerSetupError
 from engine.position import Start
 from engine.source import start_position
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from engine.config import SourceConfig
 
 CONNECT_TIMEOUT_S = 10
+OPEN_S = 30.0  # what names, connecting and a handshake in several steps may take beside read_timeout_s
 WRITE_TIMEOUT_S = 31_536_000  # net_write_timeout's largest: how long the server waits for a reader that holds back
 MAX_HEARTBEAT_S = 4_294_967  # the servers' own limit
 KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}  # seconds, seconds, times
@@ -267,6 +269,10 @@ class Connection:
 
     def _open(self, *, tls: bool) -> None:
         """Connect, shake hands and log in."""
+        with waiting(OPEN_S + self.config.read_timeout_s):
+            self._open_in_time(tls=tls)
+
+    def _open_in_time(self, *, tls: bool) -> None:
         context = self._tls_context() if tls else None
         plain = self._connected_socket()
         try:
@@ -330,7 +336,7 @@ class Connection:
     def _run(self, sql: str, *arguments: object) -> tuple[tuple[Any, ...], ...]:
         assert self._session is not None, "connect first"
         assert not self._dumping, "the connection carries a dump"
-        with self._session.cursor() as cursor:
+        with waiting(self.config.read_timeout_s), self._session.cursor() as cursor:
             cursor.execute(sql, arguments or None)
             return tuple(cursor.fetchall())
 
