@@ -293,6 +293,8 @@ class FileMeta:
     ) -> int:
         with self._errors_named():
             found = self._db.execute(find, wanted).fetchone()
+            if later:
+                self._unsynced = True  # another process may have kept it a moment ago, and not have synced yet
             if found is None:
                 with self._to_the_disk(later), self._transaction():
                     if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker

@@ -143,3 +143,22 @@ def test_what_was_cut_off_is_opened_by_meta_and_gone_on_with(tmp_path, recorded)
             assert numbers == {"binlog": 1, "other": 2}, (number, cut)
             assert meta.acked()[Place("orders", "cache", 0, 1)] == Identity(2, 4, 2, 3)
             meta.close()
+
+
+def test_a_key_that_another_process_has_not_synced_yet_is_synced_by_whoever_uses_it(tmp_path) -> None:
+    path = tmp_path / "meta.sqlite"
+    first, second = FileMeta(path), FileMeta(path)
+    second.sync()
+    log = path.with_name(path.name + "-wal")
+    try:
+        key = first.table_key(b"a schema", later=True)
+        assert second.table_key(b"a schema", later=True) == key
+        before = log.stat().st_size
+        second.sync()
+        after = log.stat().st_size
+        assert after > before, "a commit that is synced, and all before it"
+        second.sync()
+        assert log.stat().st_size == after
+    finally:
+        first.close()
+        second.close()
