@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 from abc import ABC, abstractmethod
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Self
 from urllib.parse import quote
@@ -31,6 +32,21 @@ GRANT ALL PRIVILEGES ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 
 DURABILITY_OFF = {"innodb_flush_log_at_trx_commit": 0, "sync_binlog": 0}  # the machine doesn't crash, only the process
 SMALL = {"innodb_buffer_pool_size": "32M"}
+
+
+@cache
+def without_syncs() -> dict[str, str]:
+    """The environment of a server that doesn't wait for the disk: a CREATE TABLE takes a third of the time. Empty without gcc."""
+    remove_left_behind("no-sync")
+    folder = scratch_folder("no-sync")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = folder / "no_sync.so"
+    source = Path(__file__).with_name("no_sync.c")
+    try:
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", library, source], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    return {"LD_PRELOAD": str(library)}
 
 
 class Database(ABC):
@@ -89,7 +105,7 @@ class Database(ABC):
 
     def _start_once(self) -> None:
         options = [f"--{name.replace('_', '-')}={value}" for name, value in self.options.items() if value is not None]
-        self.process.spawn([*self.command(), *options])
+        self.process.spawn([*self.command(), *options], without_syncs())
         self.process.wait_until(self._answers)
 
     def _answers(self) -> bool:
@@ -119,8 +135,10 @@ class Database(ABC):
         self.close()
 
     def connect(self, **arguments: Any) -> pymysql.connections.Connection[Any]:
-        """As root over the unix socket, autocommit; any argument of pymysql.connect changes that."""
+        """As root over the unix socket, autocommit, without TLS; any argument of pymysql.connect changes that."""
         defaults: dict[str, Any] = {"user": "root", "charset": "utf8mb4", "autocommit": True}
+        if "ssl" not in arguments:
+            defaults["ssl_disabled"] = True  # otherwise it reads all the system's certificates each time: 20 ms
         if "host" not in arguments:
             defaults["unix_socket"] = str(self.socket)
         return pymysql.connect(**{**defaults, **arguments})
@@ -160,7 +178,7 @@ def run_tool(argv: list[str]) -> str:
     Raises:
         RuntimeError: it failed; the message has its output.
     """
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, env={**os.environ, **without_syncs()})
     if done.returncode:
         raise RuntimeError(f"{argv[0]} failed: {(done.stderr + done.stdout).decode(errors='replace')[-3000:]}")
     return done.stdout.decode("utf-8", "backslashreplace")
