@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from enum import StrEnum
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -141,6 +142,8 @@ def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Wat
     from engine._content import content
     from engine.ring import Ring
 
+    if consume is Consume.ARROW:  # as an application does at its start: pyarrow and what it needs take 0.3 s
+        import_module("engine.client.arrow_walk")
     ring = Ring.attach(Instance(config.server.data_dir).source_ring("bench"))
     counters = ring.counters
     rows = checksum = 0
