@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -50,8 +50,10 @@ class SharedMemory:
             log.warning("positions in shared memory are not taken over: %s", error)
             self._remove_memory_meta()
 
-    def provide(self, destinations: Iterable[str]) -> None:
+    def provide(self, destinations: Iterable[str], kept: Collection[str] = ()) -> None:
         """Stores for these destinations and rings for their sources: taken over, if they are there and sound, or new.
+
+        kept: those of them that run. Their stores stay; their sinks leave out what they have of what the new source rings bring.
 
         Raises:
             RingError: no room.
@@ -59,9 +61,12 @@ class SharedMemory:
         """
         for joined in self._joined(list(destinations)):
             sources = [source for source in self._config.sources if any(source in self._sources(d) for d in joined)]
-            names = self._names(sources, joined)
+            there = [name for name in joined if name in kept]
+            names = self._names(sources, [name for name in joined if name not in there])
             self._lock_stores(joined)
             try:
+                if there:
+                    raise Obstacle(f"they join {', '.join(there)}")
                 self._adopt(sources, joined)
             except Obstacle as obstacle:
                 if left := [name for name in self._there() if name in names]:
@@ -70,7 +75,7 @@ class SharedMemory:
                         ", ".join(joined), len(left), obstacle,
                     )  # fmt: skip
                 self._remove(names)
-                self._make(sources, joined)
+                self._make(sources, joined, there)
             else:
                 log.info("shared memory of %s is taken over as the killed engine left it", ", ".join(joined))
 
@@ -120,13 +125,14 @@ class SharedMemory:
 
     # -- made ------------------------------------------------------------------------------------------------------
 
-    def _make(self, sources: list[str], destinations: list[str]) -> None:
+    def _make(self, sources: list[str], destinations: list[str], kept: list[str]) -> None:
+        """Rings for the sources, and stores for the destinations but those that are kept."""
         made: dict[str, int] = {}
         for source in sources:
             name, size = self._instance.source_ring(source), self._config.sources[source].ring
             made[name] = self._make_ring(name, size, self._sink_readers(source, destinations))
         with closing(self._open_meta()) as meta:
-            for destination in destinations:
+            for destination in [name for name in destinations if name not in kept]:
                 consumers = self._consumers(destination, meta)
                 settings = self._config.destinations[destination]
                 for partition, name in enumerate(self._names([], [destination])):

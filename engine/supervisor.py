@@ -138,8 +138,8 @@ class Supervisor:
     def start_destinations(self, names: Iterable[str]) -> None:
         """Start these, with the sources they need. Those that run already are left alone.
 
-        What runs and shares a source with one of them, also through others, is begun anew from the acks: the sources have
-        to go back to where the new ones are.
+        A source that runs has to go back to where the new ones are. So what shares one with them, also through others, has its
+        sources and sinks started anew; its stores stay, and its consumers notice a pause at most.
 
         Raises:
             RingError: no room in shared memory. What ran before may be stopped then.
@@ -148,13 +148,15 @@ class Supervisor:
         if not new:
             return
         begun = self._joined_by_sources(new)
-        self._halt([name for name in begun if name in self.running])
-        self._memory.provide(begun)
+        kept = [name for name in begun if name in self.running]
+        self._halt(kept)
+        self._memory.provide(begun, kept)
         sources = self._sources_of(begun)
         self.running += new
         self._count_spares()
         for name in begun:
-            self.server.tell(do="activate", destination=name)
+            if name not in kept:
+                self.server.tell(do="activate", destination=name)
             if name not in self.sinks:
                 self.sinks[name] = [self._child("sink", name, sink) for sink in range(self.config.destinations[name].sinks)]
             for child in self.sinks[name]:
@@ -199,16 +201,12 @@ class Supervisor:
         return [source for source in self.config.sources if source in needed]
 
     def _halt(self, names: list[str]) -> None:
-        """End their sinks and sources for a moment; the stores go, and consumers go on from their acks."""
-        for name in names:
-            self.server.tell(do="deactivate", destination=name, address=None)
+        """End their sinks and sources for a moment."""
         sources = self._sources_of(names)
         self._end([self.sources[source] for source in sources])
         self._end([child for name in names for child in self.sinks[name]])
         for source in sources:
             self._memory.remove_source(source)
-        for name in names:
-            self._memory.remove_stores(name)
 
     # -- children --------------------------------------------------------------------------------------------------
 
