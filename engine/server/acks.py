@@ -58,6 +58,9 @@ class AckKeeper:
         """The destination's positions."""
         return self._meta.acked(destination)
 
+    def forget(self, destination: str, consumer: str) -> None:
+        """Nothing is remembered here of a consumer that was forgotten."""
+
     def let_go(self, destination: str, within_s: float) -> None:
         """This engine serves the destination no longer."""
         self.flush()

@@ -208,6 +208,8 @@ class Destination:
         for other in older:
             other.fail(TAKEN_OVER, f"a newer session of this consumer took over: {session.peer}")
         acks.flush()  # of what the older sessions have acked
+        if self.is_new(hello.consumer):
+            acks.forget(self.name, hello.consumer)
         try:
             self.add_consumer(hello.consumer)
         except RingError as error:

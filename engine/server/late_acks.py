@@ -62,6 +62,12 @@ class LateAckKeeper:
             self._lanes[destination] = _Lane(self._meta.acked(destination))
         return self._lanes[destination].acked
 
+    def forget(self, destination: str, consumer: str) -> None:
+        """A new consumer begins: what an earlier one of its name had acked doesn't count."""
+        if destination in self._lanes:
+            lane = self._lanes[destination]
+            lane.acked = {place: at for place, at in lane.acked.items() if place.consumer != consumer}
+
     def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
         """Save what this cursor has acked, and settle it then."""
         lane = self._lanes[destination]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from engine.expiry import drop_consumer
 from engine.position import Identity
 from engine.record import unpack_head
+from engine.server.late_acks import LateAckKeeper
 from engine.wire import Ack, Acked, Bye, Error, Get, Hello, Welcome
 from tests.histories import History, put
 
@@ -64,3 +66,15 @@ def test_a_start_that_is_not_to_be_had_is_refused_and_leaves_no_consumer(server,
     assert (error.code, error.fatal) == ("unknown_start", True)
     assert why in error.message
     assert "new" not in server.ring.readers()
+
+
+def test_a_consumer_that_was_forgotten_begins_as_a_new_one_where_acks_are_remembered(server):
+    """In a cluster acks are read from ZooKeeper once in a lease."""
+    stage = server.stage
+    late = LateAckKeeper(stage.loop, stage.meta, 0.0)
+    server.call(lambda: setattr(stage, "acks", late))
+    begins = acked_transactions(server, 3)
+    server.call(lambda: None)  # its session is over
+    assert {place.consumer for place in late.acked("orders")} == {"default"}
+    drop_consumer(server.config, server.instance, server.meta, "orders", "default", None)
+    assert first_of(server, "default", "oldest") == begins[0]
