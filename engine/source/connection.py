@@ -16,12 +16,14 @@ import socket
 import ssl
 import struct
 import uuid
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 import pymysql
+from pymysql.cursors import SSCursor
 
-from engine.beats import waiting
+from engine.beats import beat, waiting
 from engine.errors import ConnectionLost, PositionError, ServerSetupError
 from engine.position import Start
 from engine.source import start_position
@@ -52,6 +54,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10
 OPEN_S = 30.0  # what names, connecting and a handshake in several steps may take beside read_timeout_s
+_ROWS_A_BEAT = 1000
 WRITE_TIMEOUT_S = 31_536_000  # net_write_timeout's largest: how long the server waits for a reader that holds back
 MAX_HEARTBEAT_S = 4_294_967  # the servers' own limit
 KEEPALIVE = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}  # seconds, seconds, times
@@ -141,6 +144,25 @@ class Connection:
         """
         try:
             return self._run(sql, *arguments)
+        except Exception as error:
+            raise self._query_error(error) from None
+
+    def rows(self, sql: str, *arguments: object) -> Iterator[tuple[Any, ...]]:
+        """The rows of a statement as they come, so that very many never lie in memory: to be read to the end before anything
+        else is asked.
+
+        Raises:
+            ConnectionLost, ServerSetupError: as for query.
+        """
+        assert self._session is not None, "connect first"
+        try:
+            with self._session.cursor(SSCursor) as cursor:
+                with waiting(self.config.read_timeout_s):
+                    cursor.execute(sql, arguments or None)
+                for number, row in enumerate(cursor):
+                    if number % _ROWS_A_BEAT == 0:
+                        beat()
+                    yield row
         except Exception as error:
             raise self._query_error(error) from None
 

@@ -167,20 +167,21 @@ class TableVersions:
                 return agreed_schema(self._source, table_map, known, mariadb=mariadb)
             except Disagreement as disagreement:
                 why = f"in the schema history it is another one: {disagreement}"
-        if self._history.asks_server:
-            found = self._history.ask(name, moment)
+        says = ""
+        for alone in (False, True) if self._history.asks_server else ():
+            found = self._history.ask(name, moment, alone=alone)
             if found is None:
-                why += "; the server has no such table now, or doesn't show it to this account (GRANT SELECT)"
+                says = "; the server has no such table now, or doesn't show it to this account (GRANT SELECT)"
             else:
                 try:
                     schema = agreed_schema(self._source, table_map, found, mariadb=mariadb)
                 except Disagreement as disagreement:
-                    why += f"; on the server it is another one by now: {disagreement}"
+                    says = f"; on the server it is another one by now: {disagreement}"
                 else:
                     self._history.believe(name, found, moment)
                     return schema
         raise ServerSetupError(
-            f"the binlog has no column names, and the table's columns aren't known: {why}",
+            f"the binlog has no column names, and the table's columns aren't known: {why}{says}",
             statement=sql, position=_shown(moment), remedy=self._remedy(name, moment),
         )  # fmt: skip
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache, lru_cache
+from functools import cache
 from itertools import islice
 from typing import Any
 
@@ -89,7 +89,6 @@ def parse(text: str, sql_mode: int = 0, *, mariadb: bool = False) -> list[exp.Ex
         return [tree for tree in parser.parse(found, text) if tree is not None]
 
 
-@lru_cache(maxsize=1000)
 def column(text: str, *, mariadb: bool) -> exp.ColumnDef:
     """A type with its attributes, as information_schema shows it: `enum('a','b')`.
 

@@ -15,12 +15,13 @@ from typing import NamedTuple, Protocol
 
 from engine.errors import SourceError
 from engine.position import ORIGIN, Identity
-from engine.source.history.catalog import SHOWN_CHARACTERS, Catalog, Entry, Known, Name, Unknown
+from engine.source.history.catalog import SHOWN_CHARACTERS, Catalog, Entry, Known, Name, Unknown, folded
 from engine.source.history.definition import NotUnderstood, TableDefinition
 from engine.source.history.draft import Draft, Session
 from engine.source.history.snapshot import Answer
 
 log = logging.getLogger("engine.source")
+ASKED_ALONE = 8  # tables of a schema; with the next one all of it is asked for
 
 
 class Moment(NamedTuple):
@@ -46,7 +47,7 @@ class Server(Protocol):
 
     case_sensitive: bool | None
 
-    def read(self, name: Name | None = None) -> Answer: ...
+    def read(self, names: tuple[str, ...] = (), wants: Callable[[Name], bool] = ...) -> Answer: ...
 
 
 class SchemaHistory:
@@ -64,6 +65,9 @@ class SchemaHistory:
         self._at = ORIGIN
         self._catalog = Catalog()
         self._answer = Answer({}, {}, ("", 0, 0))
+        self._asked: dict[str, int] = {}  # schema → of how many of its tables the server was asked
+        # what it said of all wanted tables of a schema at once, its tables found by _letters; None: it couldn't
+        self._schemas: dict[str, Answer | None] = {}
         self._refused: set[tuple[Name, int]] = set()  # asked for in vain, for maps that tell the names themselves
 
     @property
@@ -88,6 +92,7 @@ class SchemaHistory:
         A statement that can't be followed makes the tables that it names unknown, and nothing more.
         """
         self._move_to(moment)
+        self._forget_answers()
         for entry in self._entries_at(moment.at):
             if entry.how == "ddl":
                 return _lower_names(entry)
@@ -135,28 +140,62 @@ class SchemaHistory:
             return
         self._move_to(moment)
         try:
-            answer = self._server.read()
+            answer = self._server.read((), self._is_wanted)
         except SourceError as error:
             log.warning("the tables can't be read from the server now: %s", error)
             return
-        # a server that keeps names as they were written may have them in lower case in its TABLE_MAPs (lower_case_table_names=2)
-        lower = self._server.case_sensitive is False
-        self._take(answer, moment, lambda name: self._wants(".".join(name)) or (lower and self._wants(".".join(name).lower())))
+        self._take(answer, moment)
         if self._keeper is not None:
             self._keeper.sync()
 
-    def ask(self, name: Name, moment: Moment) -> TableDefinition | None:
+    def _is_wanted(self, name: Name) -> bool:
+        """A table of the server that is being asked, which may show its name in other letters than its TABLE_MAPs have it in:
+        those are in lower case with lower_case_table_names=2."""
+        shown = ".".join(name)
+        lower = self._server is not None and self._server.case_sensitive is False
+        return self._wants(shown) or (lower and self._wants(shown.lower()))
+
+    def ask(self, name: Name, moment: Moment, *, alone: bool = False) -> TableDefinition | None:
         """The table as the server has it now, not yet believed; None: it has none, or shows none to this account.
+
+        Where several tables of a schema had to be asked for, the next one is asked for together with all others of it, and
+        those are answered from that, as it was, until a statement changes some table. alone: it is asked for again, by itself.
 
         Raises:
             ConnectionLost, ServerSetupError: the server can't be asked.
         """
         if self._server is None:
             return None
+        schema = name[0]
+        if self._asked.get(schema, 0) >= ASKED_ALONE and schema not in self._schemas:
+            self._schemas[schema] = self._ask_for_all(schema)
+        if (answer := self._schemas.get(schema)) and not alone:
+            self._answer = answer
+            return answer.tables.get(self._letters(name))
+        self._asked[schema] = self._asked.get(schema, 0) + 1
         self._answer = self._server.read(name)
         self._catalog.case_sensitive = self._server.case_sensitive
         tables = self._answer.tables
         return tables.get(name) or next(iter(tables.values()), None)
+
+    def _ask_for_all(self, schema: str) -> Answer | None:
+        """Of a schema. What takes too long, or is refused, is left: each of its tables is asked for alone, as before."""
+        assert self._server is not None
+        try:
+            answer = self._server.read((schema,), self._is_wanted)
+        except SourceError as error:
+            log.debug("the tables of %s can't be read from the server at once: %s", schema, error)
+            return None
+        self._catalog.case_sensitive = self._server.case_sensitive
+        return answer._replace(tables={self._letters(name): table for name, table in answer.tables.items()})
+
+    def _letters(self, name: Name) -> Name:
+        """By which a table is found among those of the server's answer."""
+        return name if self._catalog.case_sensitive else folded(name)
+
+    def _forget_answers(self) -> None:
+        self._asked.clear()
+        self._schemas.clear()
 
     def ask_once(self, name: Name, moment: Moment) -> TableDefinition | None:
         """As ask, for what is only good to know: never an error, and not again until the table changes."""
@@ -177,13 +216,12 @@ class SchemaHistory:
 
     def believe(self, name: Name, found: TableDefinition, moment: Moment) -> None:
         """What `ask` has just found agrees with the binlog: it holds from here on."""
-        answer = self._answer._replace(tables={name: found})
-        self._take(answer, moment, lambda each: True)
+        self._take(self._answer._replace(tables={name: found}), moment)
 
-    def _take(self, answer: Answer, moment: Moment, wants: Callable[[Name], bool]) -> None:
+    def _take(self, answer: Answer, moment: Moment) -> None:
         assert self._server is not None
         self._catalog.case_sensitive = self._server.case_sensitive
-        tables: dict[Name, Known] = {name: table for name, table in answer.tables.items() if wants(name)}
+        tables: dict[Name, Known] = {**answer.tables}
         base, file, offset = answer.end
         entry = Entry(moment.at, "server", "", tables, dict(answer.charsets), (file, offset) if base == moment.base else None)
         self._add(entry, moment)
@@ -207,6 +245,7 @@ class SchemaHistory:
         self._applied = 0
         self._at = ORIGIN
         self._refused.clear()
+        self._forget_answers()
         self._catalog = Catalog(self._catalog.case_sensitive)
 
     def _entries_at(self, at: Identity) -> list[Entry]:

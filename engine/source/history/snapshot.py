@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,8 +24,9 @@ WHERE {} ORDER BY table_schema, table_name, index_name, seq_in_index"""
 _TABLES = """SELECT table_schema, table_name, table_collation, table_type FROM information_schema.tables WHERE {}"""
 _SCHEMAS = "SELECT schema_name, default_character_set_name FROM information_schema.schemata"
 _OWN = "table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')"
-_ONE = "table_schema = %s AND table_name = %s"
-Query = Callable[..., tuple[tuple[Any, ...], ...]]
+_WHERE = (_OWN, "table_schema = %s", "table_schema = %s AND table_name = %s")  # by the number of names
+Query = Callable[..., Iterable[tuple[Any, ...]]]
+Wants = Callable[[Name], bool]
 
 
 class Answer(NamedTuple):
@@ -50,8 +51,9 @@ class ServerTables:
         self._open = False
         self.case_sensitive: bool | None = None
 
-    def read(self, name: Name | None = None) -> Answer:
-        """One table, or all but the system's own ones. A table that isn't there, or that the account may not see, is missing.
+    def read(self, names: tuple[str, ...] = (), wants: Wants = lambda name: True) -> Answer:
+        """A table, or those that are wanted of a schema, or of all but the system's own: names is (schema, table), (schema,) or
+        empty. A table that isn't there, or that the account may not see, is missing.
 
         Raises:
             ConnectionLost, ServerSetupError: the server can't be asked.
@@ -61,18 +63,18 @@ class ServerTables:
             self._config, self._connection = config, Connection(config, self._source)
         if self._open:
             try:
-                return self._read(name)
+                return self._read(names, wants)
             except ConnectionLost:
                 self.close()  # it was idle for long
         self._connection.login()
         self.case_sensitive = self._connection.query("SELECT @@lower_case_table_names")[0][0] == 0
         self._open = True
-        return self._read(name)
+        return self._read(names, wants)
 
-    def _read(self, name: Name | None) -> Answer:
+    def _read(self, names: tuple[str, ...], wants: Wants) -> Answer:
         connection = self._connection
-        tables = read_tables(connection.query, name, mariadb=connection.known_facts.is_mariadb)
-        charsets: dict[str, str | None] = {} if name else {row[0]: row[1] for row in connection.query(_SCHEMAS)}
+        tables = read_tables(connection.rows, names, wants, mariadb=connection.known_facts.is_mariadb)
+        charsets: dict[str, str | None] = {} if names else {row[0]: row[1] for row in connection.query(_SCHEMAS)}
         rows = connection.query_either("SHOW MASTER STATUS", "SHOW BINARY LOG STATUS")
         base, number = split_file_name(str(rows[0][0])) if rows else ("", 0)
         return Answer(tables, charsets, (base, number, int(rows[0][1]) if rows else 0))
@@ -82,38 +84,51 @@ class ServerTables:
         self._connection.close()
 
 
-def read_tables(query: Query, name: Name | None, *, mariadb: bool) -> dict[Name, TableDefinition]:
-    """One table, or all but the system's own. query: runs a statement with arguments, returns all rows."""
-    where, arguments = (_ONE, name) if name else (_OWN, ())
-    heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row for row in query(_TABLES.format(where), *arguments)}
+def read_tables(
+    query: Query, names: tuple[str, ...] = (), wants: Wants = lambda name: True, *, mariadb: bool
+) -> dict[Name, TableDefinition]:
+    """As ServerTables.read. query: runs a statement with arguments, and gives its rows, which are read once.
+
+    What isn't wanted is never held, and equal columns of many tables are held once.
+    """
+    where = _WHERE[len(names)]
+    rows = query(_TABLES.format(where), *names)
+    heads: dict[Name, tuple[Any, ...]] = {(row[0], row[1]): row[2:] for row in rows if wants((row[0], row[1]))}
     if not heads:
         return {}  # many that are asked for are of long ago: without sqlglot
     from engine.source.history.elements import with_versioning
 
     columns: dict[Name, list[ColumnDefinition]] = {}
     promoted: dict[Name, set[str]] = {}
-    for schema, table, column, type_, charset, nullable, extra, key, formula in query(_COLUMNS.format(where), *arguments):
-        if (schema, table) not in heads or heads[schema, table][3] == "VIEW":
+    for schema, table, column, type_, charset, nullable, extra, key, formula in query(_COLUMNS.format(where), *names):
+        if (schema, table) not in heads or heads[schema, table][1] == "VIEW":
             continue
-        extra = str(extra or "").upper()
-        definition = _column(type_, charset or "binary", mariadb)
         system = {"ROW START": "start", "ROW END": "end"}.get(str(formula), "")
-        definition = replace(definition, name=column, nullable=nullable == "YES", visible="INVISIBLE" not in extra, system=system)
+        hidden = "INVISIBLE" in str(extra or "").upper()
+        definition = _named_column(column, type_, charset or "binary", mariadb, nullable == "YES", hidden, system)
         columns.setdefault((schema, table), []).append(definition)
         if key == "PRI":
             promoted.setdefault((schema, table), set()).add(column)
     keys: dict[Name, dict[tuple[str, bool], list[tuple[str, int]]]] = {}
-    for schema, table, index, column, prefix, repeats in query(_KEYS.format(where), *arguments):
-        keys.setdefault((schema, table), {}).setdefault((index, not int(repeats)), []).append((column or "", prefix or 0))
+    for schema, table, index, column, prefix, repeats in query(_KEYS.format(where), *names):
+        if (schema, table) in columns:
+            keys.setdefault((schema, table), {}).setdefault((index, not int(repeats)), []).append((column or "", prefix or 0))
     found = {}
     for each, described in columns.items():
         known = [Key(index, tuple(parts), unique) for (index, unique), parts in keys.get(each, {}).items()]
         # the one that stands in for a primary key first: they aren't listed in the order that decides it
         known.sort(key=lambda key: _distance({column for column, _ in key.columns}, promoted.get(each, set())))
-        _, _, collation, kind = heads[each]
+        collation, kind = heads[each]
         made = TableDefinition(tuple(described), tuple(known), collation and charset_of_collation_name(collation))
         found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
     return found
+
+
+@lru_cache(maxsize=4096)
+def _named_column(
+    name: str, type_: str, charset: str, mariadb: bool, nullable: bool, hidden: bool, system: str
+) -> ColumnDefinition:
+    return replace(_column(type_, charset, mariadb), name=name, nullable=nullable, visible=not hidden, system=system)
 
 
 @lru_cache(maxsize=1024)

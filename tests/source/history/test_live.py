@@ -15,6 +15,8 @@ from engine.cli import app
 from engine.counters import SourceCounter
 from engine.errors import ServerSetupError
 from engine.record import CHANGES, Kind
+from engine.source.history.history import ASKED_ALONE
+from engine.source.history.snapshot import ServerTables
 from tests.servers.database import Database
 from tests.source.decoding import AFTER, BEFORE, KIND, TABLE
 from tests.source.stepped_engine import Engine, live
@@ -118,6 +120,46 @@ def test_what_the_history_cannot_know_is_asked_of_the_server(bare: Database, mak
     engine = started(make_engine(live(bare, start=start)))
     engine.until(lambda: len(engine.changes()) == 1)
     assert rows(engine) == [{"id": 4294967295, "e": "y"}]
+
+
+def test_the_tables_of_a_schema_are_asked_for_together_when_there_are_many(
+    bare: Database, make_engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what the server had said of them all isn't trusted any more once a statement has changed one."""
+    run(bare, *(f"CREATE TABLE t{n} (id INT UNSIGNED PRIMARY KEY, e ENUM('x','y'))" for n in range(25)), "FLUSH BINARY LOGS")
+    start = bare.position()
+    asked: list[tuple[str, ...]] = []
+    read = ServerTables.read
+
+    def noted(self: ServerTables, names: tuple[str, ...] = (), *arguments: Any) -> Any:
+        asked.append(names)
+        return read(self, names, *arguments)
+
+    monkeypatch.setattr(ServerTables, "read", noted)
+    run(bare, *(f"INSERT INTO t{n} VALUES (4294967295, 'y')" for n in range(20)))
+    engine = started(make_engine(live(bare, start=start)))
+    engine.until(lambda: len(engine.changes()) == 20)
+    alone = [(SCHEMA, f"t{n}") for n in range(ASKED_ALONE)]
+    assert asked == [*alone, (SCHEMA,)]
+    run(bare, "ALTER TABLE t21 MODIFY id BIGINT", *(f"INSERT INTO t{n} VALUES (3000000000, 'x')" for n in range(20, 23)))
+    engine.until(lambda: len(engine.changes()) == 23)
+    assert rows(engine) == 20 * [{"id": 4294967295, "e": "y"}] + 3 * [{"id": 3000000000, "e": "x"}]
+    assert asked[len(alone) + 1 :] == [(SCHEMA, f"t{n}") for n in range(20, 23)]
+
+
+def test_what_a_server_said_of_all_tables_and_is_not_so_any_more_is_asked_again(bare: Database, make_engine: Any) -> None:
+    """Here because the change isn't in the binlog."""
+    run(bare, *(f"CREATE TABLE t{n} (id INT PRIMARY KEY, e ENUM('x','y'))" for n in range(15)), "FLUSH BINARY LOGS")
+    start = bare.position()
+    run(bare, *(f"INSERT INTO t{n} VALUES (1, 'y')" for n in range(12)))
+    engine = started(make_engine(live(bare, start=start)))
+    engine.until(lambda: len(engine.changes()) == 12)
+    run(
+        bare, "SET sql_log_bin = 0", "ALTER TABLE t13 ADD n INT", "CREATE TABLE t99 (id INT PRIMARY KEY)", "SET sql_log_bin = 1",
+        "INSERT INTO t13 VALUES (2, 'x', 3)", "INSERT INTO t99 VALUES (4)",
+    )  # fmt: skip
+    engine.until(lambda: len(engine.changes()) == 14)
+    assert rows(engine)[12:] == [{"id": 2, "e": "x", "n": 3}, {"id": 4}]
 
 
 def test_an_answer_that_was_newer_than_a_later_statement_is_not_trusted_any_more(

@@ -58,7 +58,7 @@ class Session:
         with self._connection.cursor() as cursor:
             cursor.execute(sql)
             cursor.fetchall()
-        tables = read_tables(self._query, None, mariadb=self._mariadb)
+        tables = read_tables(self._query, mariadb=self._mariadb)
         status = self._query("SHOW MASTER STATUS" if self._mariadb else "SHOW BINARY LOG STATUS")
         # nothing is known of sequences: a server is asked for them
         tables = {name: table for name, table in tables.items() if name[0] in SCHEMAS and name[1] != "a_sequence"}
