@@ -8,12 +8,13 @@
  *      128     64  tail       the slowest ack seen; where new readers join       written by the writer
  *                  floor      oldest byte that is not overwritten                written by the writer or by checkpoints
  *      192     64  put wake   futex word + number of waiters                     readers wait here for put
+ *                  bell       wanted: the writer rings it with the next put      who waits in an event loop
  *      256     64  ack wake   futex word + number of waiters                     the writer waits here for ack
  *      320     64  writer     pid, start time, heartbeat, state
  *      384   4224  2 notes    what the writer wants to find again after a crash, tied to a put
  *     4608    512  counters   64 numbers of the writer's stage
  *     5120   1024  data path  file that holds the data; empty: they follow the header
- *     6144   2048  place count, failed flag
+ *     6144   2048  place count, failed flag, path of the bell: a FIFO
  *     8192  32*768 readers    each: get, ack, owner, name, counters, 2 notes tied to an ack
  *    32768   4096  places     512 sequences where records begin, about capacity/128 apart, the last ones
  *    36864         data       capacity bytes, mapped twice back to back
@@ -28,6 +29,7 @@
 #define BINLOG_ENGINE_RING_H
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -47,6 +49,7 @@
 #define RING_COUNTERS 64
 #define RING_READER_COUNTERS 8
 #define RING_DATA_PATH_BYTES 1024
+#define RING_BELL_PATH_BYTES 256
 #define RING_PLACES 512
 #define RING_PLACES_PER_CAPACITY 128 /* at most twice as many are marked within a capacity: two capacities are remembered */
 #define RING_STAGE_BYTES (512 * 1024)
@@ -98,7 +101,7 @@ typedef struct {
     uint8_t pad_identity[24];
     uint64_t put;  uint8_t pad_put[56];
     uint64_t tail, floor; uint8_t pad_tail[48];
-    uint32_t put_signal, put_waiters; uint8_t pad_put_wake[56];
+    uint32_t put_signal, put_waiters, bell_wanted; uint8_t pad_put_wake[52];
     uint32_t ack_signal, ack_waiters; uint8_t pad_ack_wake[56];
     ring_owner_t writer;
     ring_note_t notes[2];
@@ -106,7 +109,8 @@ typedef struct {
     char data_path[RING_DATA_PATH_BYTES];
     uint64_t place_count; /* marked since creation; the last RING_PLACES are there */
     uint64_t sync_failed; /* the file system failed to write data back: its word that they are written now is worth nothing */
-    uint8_t pad_head[2032];
+    char bell_path[RING_BELL_PATH_BYTES];
+    uint8_t pad_head[2032 - RING_BELL_PATH_BYTES];
     ring_slot_t readers[RING_READERS];
     uint64_t places[RING_PLACES];
 } ring_header_t;
@@ -131,6 +135,7 @@ typedef struct {
     uint64_t claim; /* where the next byte goes; put <= claim */
     uint64_t limit; /* how far it may go: floor, or the ack of a reader that has gone back, + capacity */
     uint64_t last_place;
+    int bell; /* the writer's descriptor of it + 1; 0: not open */
     /* Only if the data lie in a file: see "writing to a file". */
     uint8_t *stage;  /* NULL: what is claimed goes to `data` */
     uint64_t staged; /* it holds the bytes [staged, claim) */
@@ -183,7 +188,8 @@ static inline void ring_floor_lower(ring_header_t *h, uint64_t to) { __atomic_st
 /* ---- waking ---------------------------------------------------------------------------------------------------- */
 
 static inline void ring_wake(uint32_t *signal, uint32_t *waiters) {
-    /* Dekker with ring_wait_*: the sequence was stored before this fence, the waiter counted itself before it looked. */
+    /* Dekker with ring_wait_* and ring_bell_when: the sequence was stored before this fence, the waiter counted itself, or asked
+     * for the bell, before it looked. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (__atomic_load_n(waiters, __ATOMIC_RELAXED) != 0) {
         __atomic_fetch_add(signal, 1, __ATOMIC_RELEASE);
@@ -194,6 +200,28 @@ static inline uint32_t ring_signal_load_acquire(const uint32_t *signal) { return
 static inline void ring_waiters_add(uint32_t *waiters, int32_t n) {
     __atomic_fetch_add(waiters, (uint32_t)n, __ATOMIC_SEQ_CST);
     __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the one in ring_wake; the add alone doesn't hold later loads back (ARM) */
+}
+
+/* The bell is for who waits in an event loop, where a futex can't be waited for: a byte in a FIFO, whose path the waiter has
+ * left in the header. It is rung once for each time that it was asked for. Where its owner has died nothing happens. */
+
+static inline void ring_bell_close(ring_t *r) {
+    if (r->bell) close(r->bell - 1);
+    r->bell = 0;
+}
+static inline void ring_bell_ring(ring_t *r) {
+    if (!__atomic_exchange_n(&r->header->bell_wanted, 0, __ATOMIC_ACQ_REL)) return;
+    for (int i = 0; i < 2; i++) {
+        if (!r->bell) r->bell = open(r->header->bell_path, O_WRONLY | O_NONBLOCK | O_CLOEXEC) + 1;
+        if (!r->bell || write(r->bell - 1, "", 1) == 1 || errno != EPIPE) return; /* EAGAIN: it has rung often enough */
+        ring_bell_close(r); /* another server may have made it anew */
+    }
+}
+/* Have the writer ring it once put has passed n. 1: it has already. */
+static inline int ring_bell_when(ring_t *r, uint64_t n) {
+    if (!__atomic_load_n(&r->header->bell_wanted, __ATOMIC_RELAXED)) __atomic_store_n(&r->header->bell_wanted, 1, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_SEQ_CST); /* pairs with the one in ring_wake */
+    return ring_put_load_acquire(r) > n;
 }
 
 /* ---- writer ---------------------------------------------------------------------------------------------------- */
@@ -312,6 +340,7 @@ static inline void ring_publish(ring_t *r) {
         ring_mark_place(r, put);
     __atomic_store_n(&r->header->put, r->claim, __ATOMIC_RELEASE);
     ring_wake(&r->header->put_signal, &r->header->put_waiters);
+    if (__atomic_load_n(&r->header->bell_wanted, __ATOMIC_RELAXED)) ring_bell_ring(r);
 }
 
 /* ---- notes: found again after a crash exactly as they were when the sequence they are tied to was stored --------- */

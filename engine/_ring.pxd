@@ -24,6 +24,7 @@ cdef extern from "_ring.h" nogil:
         RING_READER_ACTIVE
         RING_WAIT_ANY
         RING_DATA_PATH_BYTES
+        RING_BELL_PATH_BYTES
         RING_PLACES
         RING_STAGE_BYTES
     uint64_t RING_MAGIC
@@ -73,6 +74,7 @@ cdef extern from "_ring.h" nogil:
         char *data_path
         uint64_t place_count
         uint64_t sync_failed
+        char *bell_path
         ring_slot_t *readers
         uint64_t *places
 
@@ -109,6 +111,8 @@ cdef extern from "_ring.h" nogil:
     void ring_wake(uint32_t *signal, uint32_t *waiters) noexcept
     uint32_t ring_signal_load_acquire(const uint32_t *signal) noexcept
     void ring_waiters_add(uint32_t *waiters, int32_t n) noexcept
+    void ring_bell_close(ring_t *r) noexcept
+    int ring_bell_when(ring_t *r, uint64_t n) noexcept
     void ring_mark_place(ring_t *r, uint64_t sequence) noexcept
     uint64_t ring_last_place(const ring_t *r) noexcept
     uint64_t ring_place_reader(ring_t *r, ring_slot_t *s, uint64_t to) noexcept

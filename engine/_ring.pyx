@@ -137,7 +137,11 @@ cdef class Ring:
             self.close_writer()
         self.ring.header = NULL
         self.ring.data = NULL
+        ring_bell_close(&self.ring)
         self._mapping.close()
+
+    def __dealloc__(self):
+        ring_bell_close(&self.ring)
 
     cdef int check_open(self) except -1:
         if self.ring.header is NULL:

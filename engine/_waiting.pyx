@@ -1,11 +1,17 @@
-"""Waiting for the first of several rings to have something."""
+"""Waiting for the first of several rings to have something, asleep or by the bell."""
+
+import os
 
 from engine._ring import SPIN_NS
 from engine.errors import RingError
 
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint64_t
-from engine._ring cimport Reader, RING_WAIT_ANY, ring_get_load_relaxed, ring_put_load_acquire, ring_t, ring_wait_any
+from libc.string cimport memcpy
+from engine._ring cimport (
+    Reader, Ring, RING_BELL_PATH_BYTES, RING_WAIT_ANY, ring_bell_when, ring_get_load_relaxed, ring_put_load_acquire, ring_t,
+    ring_wait_any,
+)
 
 cdef int64_t _SPIN_NS = SPIN_NS
 
@@ -35,3 +41,18 @@ def wait_any(list readers, int64_t timeout_ns, int64_t spin_ns=_SPIN_NS):
     if found < 0:
         PyErr_CheckSignals()
     return found > 0
+
+
+def hang_bell(Ring ring not None, path):
+    """The FIFO that `bell_when` has the ring's writer ring. A ring has one."""
+    cdef bytes name = os.fsencode(path)
+    ring.check_open()
+    if len(name) >= RING_BELL_PATH_BYTES:
+        raise RingError("path too long for a ring's bell", path=path, most=RING_BELL_PATH_BYTES - 1)
+    memcpy(ring.ring.header.bell_path, <const char *>name, len(name) + 1)
+
+
+def bell_when(Ring ring not None, uint64_t sequence):
+    """Have the writer write a byte to the bell, once, when put passes the sequence. True: it has passed it already."""
+    ring.check_open()
+    return bool(ring_bell_when(&ring.ring, sequence))

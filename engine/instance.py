@@ -60,6 +60,11 @@ class Instance:
         """SQLite file of the meta manager; the memory kind lies in shared memory and goes with the engine."""
         return self.data_dir / "meta.sqlite" if kind == "file" else Path("/dev/shm") / f"{self.prefix}meta.sqlite"
 
+    @property
+    def bell_file(self) -> Path:
+        """FIFO that the writers of stores write to when the server waits for records."""
+        return Path("/dev/shm") / f"{self.prefix}bell"
+
     def grant_file(self, destination: str) -> Path:
         """In a cluster: up to when this engine may serve a destination; made and removed like the rings."""
         return Path("/dev/shm") / f"{self.prefix}grant.{destination}"

@@ -35,7 +35,7 @@ from engine._ring import (
     Reader,
     Ring,
 )
-from engine._waiting import wait_any
+from engine._waiting import bell_when, hang_bell, wait_any
 from engine.errors import InternalError
 from engine.owner import process_start_time
 from engine.record import HEAD_BYTES, unpack_head
@@ -52,6 +52,8 @@ __all__ = [
     "ReaderState",
     "Ring",
     "RingState",
+    "bell_when",
+    "hang_bell",
     "iter_records",
     "move_to",
     "places",

@@ -99,6 +99,7 @@ class SharedMemory:
     def remove_all(self) -> None:
         """At the end: nothing is left."""
         self._record.remove()
+        self._instance.bell_file.unlink(missing_ok=True)  # of a server that was killed
         for name in ring_names(self._instance.prefix):
             try:
                 settle_store(name)

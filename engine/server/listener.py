@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BACKLOG = 256
 KEEPALIVE_PROBES = 4
-FDS_BESIDE_SESSIONS = 200  # rings, wakers, meta, the listeners, and sessions that are being ended
+FDS_BESIDE_SESSIONS = 200  # rings, the bell, meta, the listeners, and sessions that are being ended
 
 _TCP_INFO = struct.Struct("=2xBB52xI")  # of struct tcp_info: tcpi_retransmits, tcpi_probes, tcpi_last_ack_recv
 

@@ -1,20 +1,18 @@
 """The server stage: one event loop for all consumers.
 
-stores ──futex──▶ waker ──eventfd──▶ loop ◀──▶ sessions ◀──sockets──▶ consumers
-                                      │
-                              acks ──▶ meta, then the rings
+stores ──bell──▶ loop ◀──▶ sessions ◀──sockets──▶ consumers
+                  │
+          acks ──▶ meta, then the rings
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import ssl
 from collections import Counter
 from collections.abc import Collection
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import EngineError
@@ -22,8 +20,9 @@ from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.open import open_meta
-from engine.server._waker import MOST_RINGS, Waker
+from engine.ring import bell_when
 from engine.server.acks import AckKeeper
+from engine.server.bell import Bell
 from engine.server.destinations import Destination, Store
 from engine.server.late_acks import LateAckKeeper
 from engine.server.listener import close_listener, listen, make_room_for_sessions, prepare
@@ -71,8 +70,6 @@ class ServerStage:
         self._most_sessions = config.server.max_sessions
         self.work = 0
         self._stores: list[Store] = []
-        self._wakers: list[Waker] = []
-        self._armed: list[tuple[list[Store], list[int]]] = []
         self._arming = False
         self._failure: BaseException | None = None
         self._open = False
@@ -91,12 +88,13 @@ class ServerStage:
         self.loop = asyncio.new_event_loop()
         self._open = True
         self.loop.set_exception_handler(self._on_exception)
+        self._bell = Bell(self.instance.bell_file)
+        self.loop.add_reader(self._bell.fd, self._on_bell)
         self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
         self.acks = self._ack_keeper()
         self.catalogue = Catalogue(self.meta)
         for name in self._active:
             self._attach(name)
-        self._watch_wakers()
         self._listen()
         for listener in self.listeners:
             self.loop.add_reader(listener, self._on_connection, listener)
@@ -134,7 +132,6 @@ class ServerStage:
         """
         if name not in self.destinations:
             self._attach(name)
-            self._watch_wakers()
             log.info("serving %s", name)
 
     def deactivate(self, name: str, address: str | None) -> None:
@@ -145,13 +142,11 @@ class ServerStage:
         self.acks.flush()
         for session in [session for session in self.sessions if session.destination == name]:
             session.fail(MOVED, "another server serves the destination now, or will soon", address)
-        self._unwatch_wakers()
         destination = self.destinations.pop(name)
         self._stores = [store for store in self._stores if store not in destination.stores]
         self.acks.let_go(name, LET_GO_S)
         destination.let_go()
         destination.close()
-        self._watch_wakers()
         log.info("not serving %s any more; it is at %s", name, address or "no server that is known")
 
     def _attach(self, name: str) -> None:
@@ -160,25 +155,10 @@ class ServerStage:
         self.destinations[name] = destination
         self.elsewhere.pop(name, None)
         self._stores += destination.stores
+        for store in destination.stores:
+            self._bell.hang(store.ring)
         for consumer in sorted({place.consumer for place in self.acks.acked(name)}):
             destination.add_consumer(consumer)  # one that the config doesn't list holds its place all the same
-
-    def _watch_wakers(self) -> None:
-        """One waker for each so many stores; they are made anew when stores come or go."""
-        self._unwatch_wakers()
-        for _ in range(0, len(self._stores), MOST_RINGS):
-            waker = Waker()
-            self._wakers.append(waker)
-            self._armed.append(([], []))
-            self.loop.add_reader(waker.fd, self._on_wake, waker)
-        self.watch_stores()
-
-    def _unwatch_wakers(self) -> None:
-        for waker in self._wakers:
-            self.loop.remove_reader(waker.fd)
-            waker.close()
-        self._wakers.clear()
-        self._armed.clear()
 
     def do_work(self, now_ns: int) -> int:
         """One turn of the loop, without waiting."""
@@ -281,17 +261,15 @@ class ServerStage:
         self._arming = True  # who waits again is seen to below
         self._serve_ready(self._stores)
         self._arming = False
-        for number, waker in enumerate(self._wakers):
-            stores = [store for store in self._stores[number * MOST_RINGS : (number + 1) * MOST_RINGS] if store.waiting]
-            wanted = (stores, [min(store.waiting.values()) for store in stores])
-            if wanted != self._armed[number]:
-                self._armed[number] = wanted
-                waker.arm([store.ring for store in stores], wanted[1])
+        more = False
+        for store in self._stores:
+            if store.waiting and bell_when(store.ring, min(store.waiting.values())):
+                more = True
+        if more:  # it has come since they were looked at
+            self.watch_stores()
 
-    def _on_wake(self, waker: Waker) -> None:
-        with suppress(BlockingIOError):
-            os.eventfd_read(waker.fd)
-        self._armed[self._wakers.index(waker)] = ([], [])
+    def _on_bell(self) -> None:
+        self._bell.hush()
         self._arm()
 
     def _serve_ready(self, stores: list[Store]) -> None:
@@ -311,7 +289,9 @@ class ServerStage:
     def _release_everything(self) -> None:
         for session in list(self.sessions):
             session.close()
-        self._unwatch_wakers()
+        if hasattr(self, "_bell"):
+            self.loop.remove_reader(self._bell.fd)
+            self._bell.close()
         for listener in self.listeners:
             self.loop.remove_reader(listener)
             close_listener(listener)
