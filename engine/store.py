@@ -110,6 +110,11 @@ class Cursor:
         self._noted = self._open = _read_note(reader.note())
         self._unsettled: Unsettled | None = None
 
+    @property
+    def drained(self) -> bool:
+        """Everything that the last next_batch could see has been handed out."""
+        return self.reader.get == self.seen_put
+
     def next_batch(
         self, max_rows: int, max_bytes: int, *, only_full: bool = False, patience_over: bool = False
     ) -> StoreBatch | None:

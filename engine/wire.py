@@ -67,10 +67,15 @@ def split_message(payload: bytes | memoryview, limits: dict[str, int] | None = N
             bytes=len(payload),
             remedy="see docs/protocol.md, Frames",
         )
-    unpacker = msgpack.Unpacker(
-        max_buffer_size=0, read_size=_FIRST_BYTES, strict_map_key=limits is not None,
-        **(_SERVER_LIMITS if limits is None else limits),
-    )  # fmt: skip
+    strict, most = limits is not None, _SERVER_LIMITS if limits is None else limits
+    begin = payload[:_FIRST_BYTES]
+    try:  # a fifth of the time that an Unpacker takes
+        return msgpack.unpackb(begin, strict_map_key=strict, **most), payload[len(begin) :]
+    except msgpack.ExtraData as more:
+        return more.unpacked, payload[len(begin) - len(more.extra) :]
+    except (ValueError, TypeError, msgpack.UnpackException):
+        pass  # it is longer, or something is wrong with it
+    unpacker = msgpack.Unpacker(max_buffer_size=0, read_size=_FIRST_BYTES, strict_map_key=strict, **most)
     fed, step = 0, _FIRST_BYTES
     try:
         while True:

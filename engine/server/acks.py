@@ -1,6 +1,7 @@
 """Acks become durable together: one write to meta for all that came in one turn of the loop, then the answers.
 
-Where they come one after the other, many a millisecond, a write begins PAUSE_S after the last one at the earliest.
+Where they come one after the other, many a millisecond, a write begins PAUSE_S after the last one at the earliest, and later
+where writing takes long, so that it has a small share of the loop's time.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from engine.store import Cursor
 log = logging.getLogger("engine.server")
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 5.0  # before a full disk is tried again
-PAUSE_S = 0.002
+PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.01
+PAUSE_FOR_TIME = 20  # times what the last write took
 
 
 @runtime_checkable
@@ -45,7 +47,7 @@ class AckKeeper:
         self._retry_s = FIRST_RETRY_S
 
     def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
-        """Save and settle what this cursor has acked, within PAUSE_S."""
+        """Save and settle what this cursor has acked, within LONGEST_PAUSE_S."""
         self._dirty[cursor] = (destination, consumer, partition)
         self._soon()
 
@@ -86,6 +88,7 @@ class AckKeeper:
                 for cursor, whose in dirty.items()
                 for source, identity in (cursor.unsaved or {}).items()
             }
+            begun = self._loop.time()
             try:
                 self._meta.ack(positions)
             except MetaFull as error:
@@ -95,7 +98,8 @@ class AckKeeper:
             self._go_on()
             for cursor in dirty:
                 cursor.settle()
-            self._next_at = self._loop.time() + PAUSE_S
+            now = self._loop.time()
+            self._next_at = now + min(max(PAUSE_S, PAUSE_FOR_TIME * (now - begun)), LONGEST_PAUSE_S)
         for answer in answers:
             answer()
 

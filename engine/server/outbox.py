@@ -49,7 +49,10 @@ class Outbox:
         """
         frames = self._frames
         while frames:
-            buffers = list(islice(chain.from_iterable(frame.parts for frame in frames), BUFFERS_A_CALL))
+            if len(frames) == 1 and len(frames[0].parts) <= BUFFERS_A_CALL:
+                buffers = list(frames[0].parts)
+            else:
+                buffers = list(islice(chain.from_iterable(frame.parts for frame in frames), BUFFERS_A_CALL))
             try:
                 sent = self._sock.sendmsg(buffers)
             except (BlockingIOError, InterruptedError):
@@ -57,6 +60,9 @@ class Outbox:
             if sent:
                 self.progress = now
             took_all = sent == sum(map(len, buffers))
+            if took_all and len(frames) == 1 and len(buffers) == len(frames[0].parts):
+                frames.popleft()
+                break
             self._forget(sent)
             if not took_all:
                 return False

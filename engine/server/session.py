@@ -133,7 +133,7 @@ class Session:
         self._credit = 0
         self._credit_limits = _Limits()
         self._timer: asyncio.TimerHandle | None = None
-        self._acked: list[bytes] = []  # frames that confirm acks, sent together
+        self._acked: dict[int, Acked] = {}  # what confirms acks, sent together; an answer is for the acks before it, too
         self._stalled = False  # as many batches as may be are outstanding: only acks let more go out
         if isinstance(sock, TlsSocket):
             sock.on_more = self._on_readable
@@ -270,38 +270,44 @@ class Session:
         self._send(Welcome(*about, epoch=destination.epoch))
 
     def _on_ack(self, message: Ack) -> None:
-        again = True
+        batch, answered_by = message.batch, ~message.batch  # one that had been acked before is answered by itself
         for lane in self._lanes:
-            if message.batch in lane.cursor.outstanding:
-                again = lane.cursor.ack(message.batch)
+            if batch in lane.cursor.outstanding:
+                lane.cursor.ack(batch)
                 self._keep(lane)
+                answered_by = lane.store.partition
                 break
         else:
-            self._lanes[0].cursor.ack(message.batch)  # says whether it was ever handed out
+            self._lanes[0].cursor.ack(batch)  # says whether it was ever handed out
         assert self._destination is not None
-        self._hub.acks.then(lambda: self._on_durable(message.batch, again), self._destination.name)
+        self._hub.acks.then(lambda: self._on_durable(batch, answered_by), self._destination.name)
 
     @property
     def destination(self) -> str | None:
         """Its name, while the session is open."""
         return self._destination.name if self._destination else None
 
-    def _on_durable(self, batch: int, again: bool) -> None:
+    def _on_durable(self, batch: int, answered_by: int) -> None:
         if self.state == "open" and self._destination is not None and self._destination.may_serve():
             if not self._acked:
                 self._hub.loop.call_soon(self._confirm)
-            self._acked.append(Acked(batch, again).pack())
+            self._acked.pop(answered_by, None)
+            self._acked[answered_by] = Acked(batch, answered_by < 0)
 
     def _confirm(self) -> None:
         """Send what is durable, all in one go."""
         if self._acked:
             wait_for_us = self._stalled or bool(self._outbox)  # batches that pump has not sent
-            self._outbox.add(b"".join(self._acked))
-            self._acked.clear()
+            self._outbox.add(self._take_acked())
             self._hub.work += 1
             self._flush()
             if wait_for_us:
                 self.pump()
+
+    def _take_acked(self) -> bytes:
+        frames = b"".join(acked.pack() for acked in self._acked.values())
+        self._acked.clear()
+        return frames
 
     def _on_credit(self, message: Credit) -> None:
         limits = _Limits(message.rows, message.bytes)
@@ -364,6 +370,10 @@ class Session:
                     self._wait_for_more()
                     return
                 self._send_batch(*found)
+                if len(self._lanes) == 1 and found[0].cursor.drained:  # a look would find nothing
+                    if self._may_send():
+                        self._wait_for_more()
+                    return
             self._hub.loop.call_soon(self.pump)
         except MetaError:
             raise
@@ -392,8 +402,9 @@ class Session:
             lane = self._lanes[0]
             self._lanes.rotate(-1)
             held_s = now - lane.held_since if lane.held_since is not None else 0.0
+            before = lane.cursor.unsaved
             batch = lane.cursor.next_batch(max_rows, max_bytes, only_full=held_s < fill_s, patience_over=held_s >= PATIENCE_S)
-            if lane.cursor.unsaved is not None:  # passed over what needs no consumer
+            if before is None and lane.cursor.unsaved is not None:  # passed over what needs no consumer
                 self._keep(lane)
             if batch is not None:
                 lane.held_since = None
@@ -534,9 +545,9 @@ class Session:
         self.state = "leaving"
         self._hub.session_left(self)
         self._since = self._hub.loop.time()
-        for frame in (*self._acked, *last_frames):
-            self._outbox.add(frame)
-        self._acked.clear()
+        for frame in (self._take_acked(), *last_frames):
+            if frame:
+                self._outbox.add(frame)
         self._read(True)
         self._flush()
         if self.state == "leaving" and not self._writing:
