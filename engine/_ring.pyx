@@ -13,14 +13,12 @@ from engine.owner import is_alive, refuse_live, take
 from engine.record import MIN_RING_BYTES as _MIN_RING_BYTES
 from engine.store_error import put_refused
 
-
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 from engine._mapping cimport Mapping, create_file, open_file, unlink_file
-
 
 cdef extern from "_record.h" nogil:
     enum:
@@ -36,7 +34,6 @@ NOTE_BYTES = RING_NOTE_BYTES
 READER_NOTE_BYTES = RING_READER_NOTE_BYTES
 READERS = RING_READERS
 SPIN_NS = 10_000  # waits look this long before they sleep: about what the sleep and the wake-up cost
-
 cdef int64_t _SPIN_NS = SPIN_NS
 
 

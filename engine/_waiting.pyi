@@ -1,6 +1,6 @@
 from os import PathLike
 
-from engine._ring import Reader
+from engine._ring import Reader, Ring
 
 def wait_any(readers: list[Reader], timeout_ns: int, spin_ns: int = ...) -> bool: ...
 def hang_bell(ring: Ring, path: str | PathLike[str]) -> None: ...

@@ -95,9 +95,9 @@ def test_a_server_that_comes_after_a_killed_one_is_rung_for_too(tmp_path):
         ring.open_writer()
         ring.add_reader("cache")
         killed = (
-            "import os, signal, sys; from pathlib import Path; from engine.ring import Ring, bell_when; from engine.server.bell import Bell;"
-            "bell = Bell(Path(sys.argv[1])); ring = Ring.attach(sys.argv[2]); bell.hang(ring); bell_when(ring, ring.put);"
-            "os.kill(os.getpid(), signal.SIGKILL)"
+            "import os, signal, sys; from pathlib import Path; from engine.ring import Ring, bell_when;"
+            "from engine.server.bell import Bell; bell = Bell(Path(sys.argv[1])); ring = Ring.attach(sys.argv[2]);"
+            "bell.hang(ring); bell_when(ring, ring.put); os.kill(os.getpid(), signal.SIGKILL)"
         )
         subprocess.run([sys.executable, "-c", killed, str(tmp_path / "bell"), with_name], check=False, timeout=60)
         put(ring, history.heartbeat())  # nobody hears it
