@@ -18,7 +18,7 @@ from pathlib import Path
 from engine.errors import RingError
 from engine.instance import Instance
 
-STALLED_S = 5.0  # without a beat; a loop turns ten times a second when it has nothing to do
+STALLED_S = 5.0  # without a beat; a loop turns some times a second when it has nothing to do
 SUPERVISOR = 0  # its place; the others have theirs from the supervisor
 
 _own: tuple[memoryview, int] | None = None

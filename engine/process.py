@@ -156,10 +156,13 @@ def main(argv: list[str]) -> int:
     die_with(parent_pid)
     configure_logging()
     stopping = False
+    stage: Any = None
 
     def stop(signum: int, frame: object) -> None:
         nonlocal stopping
         stopping = True
+        if hasattr(stage, "wake"):
+            stage.wake()
 
     signal.signal(signal.SIGTERM, stop)
     try:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-IDLE_NS = 100_000_000  # how long an idle stage sleeps at most before it looks for a stop request
+IDLE_NS = 100_000_000  # how long an idle stage sleeps at most before it looks for a stop request, unless it says how long
+LONG_IDLE_NS = 250_000_000  # of one whose sleep a signal ends
 
 
 class Stage(Protocol):
@@ -16,6 +17,8 @@ class Stage(Protocol):
     may be work, at most `timeout_ns`. `on_close` releases everything; it is called once, also after an error.
 
     A stage that goes on trying in spite of an error may have an attribute `trouble`, that error or None: `status` shows it.
+    One that may sleep for longer than IDLE_NS has an attribute `idle_ns`: a signal must end its sleep, by itself or because the
+    handler calls `wake`.
     """
 
     role_name: str
@@ -32,14 +35,15 @@ class Stage(Protocol):
 def run(stage: Stage, stopping: Callable[[], bool], between: Callable[[], None] = lambda: None) -> None:
     """Start the stage, loop until `stopping()`, close it. Whatever it raises goes to the caller after on_close.
 
-    between: called between two turns, from the start on, at most about IDLE_NS apart.
+    between: called between two turns, from the start on, at most about the stage's longest sleep apart.
     """
+    idle_ns: int = getattr(stage, "idle_ns", IDLE_NS)
     try:
         stage.on_start()
         while not stopping():
             between()
             if not stage.do_work(time.monotonic_ns()):
-                stage.idle(IDLE_NS)
+                stage.idle(idle_ns)
     finally:
         stage.on_close()
 

@@ -31,7 +31,8 @@ from engine.watchdog import Watchdog
 
 log = logging.getLogger("engine.supervisor")
 
-TURN_S = 0.1  # at most from one turn of the conductor to the next
+TURN_S = 0.1  # at most from one turn to the next
+LONG_TURN_S = 0.25  # while everything runs, and nobody else decides what is to run
 
 
 class Conductor(Protocol):
@@ -42,7 +43,7 @@ class Conductor(Protocol):
         ...
 
     def turn(self, supervisor: Supervisor) -> None:
-        """At least every TURN_S, and after `Supervisor.wake`."""
+        """At least every LONG_TURN_S, in a cluster every TURN_S, and after `Supervisor.wake`."""
         ...
 
     def end(self, supervisor: Supervisor) -> None:
@@ -238,7 +239,7 @@ class Supervisor:
         watchdog = Watchdog(self.instance, self.config.server.stall_kill_s)
         while not self._stopping:
             beat()
-            for key, _ in self._selector.select(TURN_S):
+            for key, _ in self._selector.select(self._turn_s()):
                 if key.data is None:
                     os.eventfd_read(self._wake_fd)
                 else:
@@ -262,6 +263,10 @@ class Supervisor:
                     return 1
         log.info("stopping: asked to")
         return 0
+
+    def _turn_s(self) -> float:
+        alone = self.config.cluster is None
+        return LONG_TURN_S if alone and all(child.state == "running" for child in self.children) else TURN_S
 
     def _hear(self, child: Child) -> None:
         """Read what a child reports; an ended pipe means that it is gone."""

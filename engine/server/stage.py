@@ -31,6 +31,7 @@ from engine.server.schemas import Catalogue
 from engine.server.session import Session
 from engine.server.tls import TlsSocket, server_context
 from engine.settings import parse_address
+from engine.stage import IDLE_NS, LONG_IDLE_NS
 from engine.wire import MOVED, SHUTTING_DOWN, TOO_MANY_SESSIONS
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ class ServerStage:
         self._active = config.destinations if active is None else active
         self.instance = instance
         self.settings = config.server
+        self.idle_ns = LONG_IDLE_NS if config.cluster is None else IDLE_NS  # in a cluster it is told now and then what to serve
         self.destinations: dict[str, Destination] = {}
         self.elsewhere: dict[str, str | None] = {name: None for name in config.destinations if name not in self._active}
         self.sessions: set[Session] = set()
@@ -174,6 +176,11 @@ class ServerStage:
         timer = self.loop.call_later(timeout_ns / 1e9, self.loop.stop)
         self._turn()
         timer.cancel()
+
+    def wake(self) -> None:
+        """Have `idle` come back; for signal handlers."""
+        if self._open:
+            self.loop.call_soon_threadsafe(self.loop.stop)
 
     def on_close(self) -> None:
         if not self._open:

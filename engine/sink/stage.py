@@ -26,6 +26,7 @@ from engine.sink.intake import Intake
 from engine.sink.lane import Lane
 from engine.sink.merge import Merge, Round
 from engine.sink.route import Router, Selection, select
+from engine.stage import IDLE_NS, LONG_IDLE_NS
 from engine.table_filter import TableFilter
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class SinkStage:
         on_close: Callable[[], None] = lambda: None,
     ) -> None:
         self.role_name = role_name
+        self.idle_ns = LONG_IDLE_NS
         self._settings = settings
         self._source_rings = source_rings
         self._store_rings = store_rings
@@ -195,7 +197,7 @@ class SinkStage:
 
     def idle(self, timeout_ns: int) -> None:
         if self.trouble is not None:
-            time.sleep(timeout_ns / 1e9)
+            time.sleep(min(timeout_ns, IDLE_NS) / 1e9)
             return
         if self._full is not None:
             self._full.ring.wait_writable(self._full.wanted_bytes, timeout_ns)
@@ -206,7 +208,7 @@ class SinkStage:
         if readers:
             wait_any(readers, timeout_ns, self._settings.spin_us * 1000)
         else:  # nothing more will come, but the stores stay open
-            time.sleep(timeout_ns / 1e9)
+            time.sleep(min(timeout_ns, IDLE_NS) / 1e9)
 
     def on_close(self) -> None:
         for checkpointer in self._checkpointers:

@@ -84,7 +84,9 @@ class Engine:
 
     def stop(self) -> None:
         if self._thread is not None:
+            assert self.stage is not None
             self._stopping.set()
+            self.stage.wake()
             self._thread.join(10)
             assert not self._thread.is_alive()
             self._thread = None

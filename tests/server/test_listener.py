@@ -1,12 +1,15 @@
 """Where the server listens, and what may be in the way."""
 
 import os
+import signal
 import socket
+import time
 
 import pytest
 
 from engine.errors import ConfigError
 from engine.server.listener import close_listener, listen
+from engine.server.stage import build
 
 
 def test_a_port_in_use_is_named_with_a_remedy():
@@ -68,3 +71,20 @@ def test_a_unix_path_that_is_too_long_or_has_no_folder_is_refused(tmp_path):
     for path in (tmp_path / ("x" * 200), tmp_path / "missing" / "engine.sock"):
         with pytest.raises(ConfigError, match=str(path)):
             listen(f"unix://{path}")
+
+
+def test_a_signal_ends_the_sleep_of_a_server_that_has_nothing_to_do(make_engine):
+    engine = make_engine()
+    stage = build(engine.config, engine.instance)
+    stage.on_start()
+    before = signal.signal(signal.SIGALRM, lambda signum, frame: stage.wake())
+    begun = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        stage.idle(60_000_000_000)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        stage.on_close()
+    stage.wake()  # a signal that comes late does no harm
+    assert time.monotonic() - begun < 30
