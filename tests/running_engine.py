@@ -26,10 +26,12 @@ class RunningEngine:
 
     def __init__(
         self, folder: Path, sources: dict[str, Any], destinations: dict[str, Any],
-        cluster: dict[str, Any] | None = None, **server: Any,
+        cluster: dict[str, Any] | None = None, where: tuple[str, ...] = (), **server: Any,
     ) -> None:  # fmt: skip
+        """where: what goes before Python's command line, to run it elsewhere under the same pid."""
         folder.mkdir(exist_ok=True)
         self.folder = folder
+        self._where = where
         self.listen = server.get("listen") or f"tcp://127.0.0.1:{free_port()}"
         self.config_path = folder / "engine.toml"
         server = {"listen": self.listen, "data_dir": str(folder / "data"), **server}
@@ -45,7 +47,7 @@ class RunningEngine:
         """Start it, or start it again; returns when consumers can connect. program: Python's arguments before the config."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, *program, str(self.config_path)], stdout=log, stderr=log,
+                [*self._where, sys.executable, *program, str(self.config_path)], stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, process_group=0,
             )  # fmt: skip
         self.wait_until(self.listens, START_S)
@@ -72,7 +74,8 @@ class RunningEngine:
 
     def listens(self) -> bool:
         with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", int(self.listen.rsplit(":", 1)[1]))) == 0
+            host, _, port = self.listen.rpartition("//")[2].rpartition(":")
+            return probe.connect_ex((host, int(port))) == 0
 
     def stop(self) -> int:
         """SIGTERM, as an init system would; the exit code."""

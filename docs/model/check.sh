@@ -8,9 +8,9 @@ build=${1:-$(mktemp -d)}
 mkdir -p "$build"
 cd "$build"
 status=0
-for without in "" UNFENCED FULL_GRANT NO_LATE; do
+for without in "" UNFENCED FULL_GRANT NO_LATE TOO_SURE; do
     spin -a ${END:+-DEND=$END} ${without:+-D$without} "$model" > spin.log
-    gcc -O2 -w -DSAFETY -DMEMLIM=4000 -DVECTORSZ=512 ${without:+-D$without} -o pan pan.c
+    gcc -O2 -w -DSAFETY -DCOLLAPSE -DMEMLIM=4000 -DVECTORSZ=512 ${without:+-D$without} -o pan pan.c
     ./pan -m200000 > pan.log 2>&1 || true
     errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' pan.log)
     states=$(sed -n 's/ *\([0-9.e+]*\) states, stored.*/\1/p' pan.log)

@@ -8,12 +8,13 @@
  * SIGSTOP, a lost packet, a long garbage collection and a slow disk look like from outside.
  *
  * What may be left out, to see that it is needed (docs/model/check.sh does):
- *   UNFENCED    positions are written without a look at the epoch          -> 2 fails
- *   FULL_GRANT  a grant is as long as the session's time-out               -> 1 fails
- *   NO_LATE     a renewal counts from when it was sent, however late       -> 1 fails
+ *   UNFENCED    positions are written without a look at the epoch                            -> 2 fails
+ *   FULL_GRANT  a grant is as long as the session's time-out, whatever is sure               -> 1 fails
+ *   NO_LATE     a grant counts from when it was sent, whatever ZooKeeper's leader knows      -> 1 fails
+ *   TOO_SURE    what was confirmed just now counts as known to the leader                    -> 1 fails
  */
 #define TIMEOUT 4
-#define LATE    1   /* LATE_PART in engine/ha/keeper.py */
+#define SURE    TIMEOUT /* SURE_PART in engine/ha/proof.py is a tenth less. LATE_PART is what the clock counts by. */
 #ifdef FULL_GRANT
 #define GRANT   TIMEOUT
 #else
@@ -29,8 +30,8 @@
 
 byte now = 1;
 
-/* ZooKeeper. heard: when its leader last heard from a session, as far as it knows: of a renewal it may know only with the next, since
- * the node that was told may die in between. */
+/* ZooKeeper. heard: when its leader last heard from a session, as far as it is sure to know: the node that was told passes that on
+ * within a quarter of the time-out, and may die in between. */
 byte owner = NOBODY, epoch = 0, kept = 0;
 bool alive[2];
 byte heard[2];
@@ -39,12 +40,23 @@ byte heard[2];
 byte until[2];            /* the grant */
 byte begun_with[2];       /* of what was kept, when its lease began; plus its own acks since */
 
+byte said[2];             /* when the message was sent that was confirmed in this quarter; 0: none was */
+byte sure[2];             /* the latest moment of which the leader is sure to know: of what was said before this quarter it is told */
+
 #define HOLDS(n)  (now < until[n])
+
+inline learn(n)
+{
+    if
+    :: said[n] -> sure[n] = said[n]; said[n] = 0
+    :: else
+    fi
+}
 
 active proctype clock()
 {
     do
-    :: now < END -> now++
+    :: atomic { now < END -> now++; learn(0); learn(1) }
     :: else -> break
     od
 }
@@ -68,56 +80,69 @@ active proctype leader()
     od
 }
 
-/* A confirmed renewal or claim that was sent then: what it proves. before: when the one before it was sent. */
-inline confirmed(n, sent, before)
+/* Before a renewal or claim is sent. */
+inline send(n, sent, known)
 {
-#ifdef NO_LATE
-    until[n] = sent + GRANT;
-#else
+    sent = now;
+#ifdef TOO_SURE
     if
-    :: sent > before + LATE -> until[n] = before + LATE + GRANT
-    :: else -> until[n] = sent + GRANT
+    :: said[n] -> known = said[n]
+    :: else -> known = sure[n]
+    fi
+#else
+    known = sure[n]
+#endif
+}
+
+/* It is confirmed: what it proves. */
+inline confirmed(n, sent, known)
+{
+    until[n] = sent + GRANT;
+#if !defined(NO_LATE) && !defined(FULL_GRANT)
+    if
+    :: until[n] > known + SURE -> until[n] = known + SURE
+    :: else
     fi;
 #endif
-    before = sent; sent = 0
+    said[n] = sent; sent = 0; known = 0
 }
 
 active [2] proctype engine()
 {
     byte n = _pid - 2;     /* after the clock and the leader */
-    byte sent, before, mine;
+    byte sent, known, mine;
 
 joining:
     if
     :: now >= END -> goto over
     :: atomic { !alive[n] && owner == NOBODY && epoch < EPOCHS ->  /* a new session; the leader itself made it */
-           alive[n] = true; heard[n] = now; before = now; mine = 0; until[n] = 0 }
+           alive[n] = true; heard[n] = now; sure[n] = now; said[n] = 0; mine = 0; until[n] = 0 }
     fi;
 
 standing_by:
     if
     :: now >= END -> goto over
     :: !alive[n] -> goto joining
-    :: owner == NOBODY && epoch < EPOCHS -> sent = now
+    :: atomic { owner == NOBODY && epoch < EPOCHS -> send(n, sent, known) }
     fi;
     atomic {  /* the claim: one transaction */
         if
-        :: alive[n] && owner == NOBODY && epoch < EPOCHS -> heard[n] = before; owner = n; epoch++; mine = epoch
-        :: else -> sent = 0; goto standing_by
+        :: alive[n] && owner == NOBODY && epoch < EPOCHS -> heard[n] = sure[n]; owner = n; epoch++; mine = epoch
+        :: else -> sent = 0; known = 0; goto standing_by
         fi
     }
-    atomic { begun_with[n] = kept; confirmed(n, sent, before) }
+    atomic { begun_with[n] = kept; confirmed(n, sent, known) }
 
     do
     :: now >= END -> goto over
-    :: now > before -> sent = now;
+    :: atomic { now > said[n] && now > sure[n] -> send(n, sent, known) };
        atomic {            /* a renewal */
            if
-           :: alive[n] -> heard[n] = before
-           :: else -> sent = 0; until[n] = 0; goto joining
+           :: alive[n] -> heard[n] = sure[n]
+           :: else -> sent = 0; known = 0; until[n] = 0; goto joining
            fi
        }
-       atomic { confirmed(n, sent, before) }
+       atomic { confirmed(n, sent, known) }
     :: HOLDS(n) && kept < ACKS ->  /* a consumer's ack is taken, and the engine may be stopped here for as long as one likes */
        atomic {            /* before it is written */
 #ifndef UNFENCED

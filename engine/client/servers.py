@@ -108,7 +108,7 @@ class Servers:
 
     def summed_up(self, error: EngineError) -> EngineError:
         """What to raise at last: where several servers were tried, with the answer of each."""
-        if len(self._answers) < 2 and self._faults < MOST_FAULTS:
+        if (len(self._answers) < 2 and self._faults < MOST_FAULTS) or not (is_passing(error) or _is_fault(error)):
             return error
         answers = "; ".join(f"{server}: {answer}" for server, answer in self._answers.items())
         summed_up = type(error)(

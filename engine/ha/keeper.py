@@ -8,8 +8,8 @@ standby ───────────────▶ held ──────
    │ session over,      lapsed
    └─────────────────── or too long
 
-A renewal is a write that a majority of ZooKeeper's nodes has confirmed. The grant it gives is counted from the moment before it
-was sent, and is half the session's time-out: see docs/architecture.md for why no other engine can have the lease by then.
+A renewal is a write that a majority of ZooKeeper's nodes has confirmed. How long the grant is that it gives, proof.py says: see
+docs/architecture.md for why no other engine can have the lease by then.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from kazoo.client import KazooState
 from engine.errors import ConfigError, EngineError, LeaseLost, MetaAway
 from engine.ha.grant import Grant, boot_ns
 from engine.ha.leases import Leases, Move, Picture
+from engine.ha.proof import Proof
 from engine.ha.session import ZooKeeperSession
 
 if TYPE_CHECKING:
@@ -35,9 +36,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("engine.cluster")
 
-RENEWALS = 5  # in the time of a session's time-out
-GRANT_PART = 0.5  # of the time-out, from a confirmed renewal on
-LATE_PART = 0.25  # of the time-out: a renewal counts as at most so much later than the one before
+RENEWALS = 8  # in the time of a session's time-out
+HASTE = 2  # so many times as often while what has been confirmed proves nothing
 GIVE_UP_PART = 1.5  # of the time-out without a renewal: the stages are stopped, whatever becomes of the session
 GRACE_S = 1.0  # how long a destination without owner waits for the engine that should take it
 MOVE_S = 3.0  # how long one that is on its way to an engine waits for that one
@@ -93,8 +93,7 @@ class Keeper:
         self._joined = False
         self._lost = False  # kazoo says that the session is over
         self._dirty = True  # the picture is old
-        self._sent_ns = 0  # CLOCK_BOOTTIME before the last confirmed renewal was sent
-        self._provable_ns = 0  # up to when that, and the one before it, prove our leases
+        self._proof = Proof()
         self._renew_at = 0.0  # monotonic
         self._unowned: dict[str, float] = {}  # destination → monotonic, since when
         self._settled = time.monotonic()  # since when engines and owners are as they are
@@ -221,18 +220,18 @@ class Keeper:
     def _renew_if_due(self) -> None:
         if time.monotonic() < self._renew_at:
             return
-        sent_ns = boot_ns()
+        sent_ns, sure_ns = self._before_sending()
         self._leases.renew(self._state(), self._timeout_s)
-        self._confirmed(sent_ns)
-        self._renew_at = time.monotonic() + self._timeout_s / RENEWALS
+        self._proof.confirmed(sent_ns, sure_ns, boot_ns(), self._timeout_s)
+        often = RENEWALS if self._proof.until_ns > boot_ns() else HASTE * RENEWALS
+        self._renew_at = time.monotonic() + self._timeout_s / often
         for destination in self.held:
-            self.grants[destination].extend(self._provable_ns)
+            self.grants[destination].extend(self._proof.until_ns)
 
-    def _confirmed(self, sent_ns: int) -> None:
-        """ZooKeeper has heard from us at `sent_ns` or later; its leader may know so far only that it did the time before."""
-        late_ns, grant_ns = (int(self._timeout_s * part * 1e9) for part in (LATE_PART, GRANT_PART))
-        heard_ns = min(sent_ns, self._sent_ns + late_ns) if self._sent_ns else sent_ns
-        self._sent_ns, self._provable_ns = sent_ns, heard_ns + grant_ns
+    def _before_sending(self) -> tuple[int, int]:
+        """A renewal or claim: when it is sent, and what is sure by then."""
+        now_ns = boot_ns()
+        return now_ns, self._proof.sure_ns(self._session.connected_ns, now_ns, self._timeout_s)
 
     def _state(self) -> dict[str, Any]:
         """What the others are told about us with each renewal."""
@@ -341,13 +340,13 @@ class Keeper:
     def _claim(self, name: str) -> None:
         self._dirty = True
         move = self.picture.moves.get(name)
-        sent_ns = boot_ns()
+        sent_ns, sure_ns = self._before_sending()
         lease = self._leases.claim(name, lambda before: self._reason(before, move), move)
         if lease is None:
             return
-        self._confirmed(sent_ns)
+        self._proof.confirmed(sent_ns, sure_ns, boot_ns(), self._timeout_s)
         held = Held(lease["epoch"], lease["since"], lease["reason"], lease["from"])
-        self.grants[name].give(held.epoch, self._provable_ns)
+        self.grants[name].give(held.epoch, self._proof.until_ns)
         try:
             if self._successor is not None:
                 self._successor.take_over(name, held.epoch)
@@ -392,7 +391,7 @@ class Keeper:
         self._on_change()
 
     def _give_up_if_too_long(self) -> None:
-        if self.held and boot_ns() - self._sent_ns > self._timeout_s * GIVE_UP_PART * 1e9:
+        if self.held and boot_ns() - self._proof.sent_ns > self._timeout_s * GIVE_UP_PART * 1e9:
             self._lose_all(self.trouble or "no renewal was confirmed in time")
 
     def _note_trouble(self, trouble: str) -> None:

@@ -82,6 +82,11 @@ class ZooKeeperSession:
         """
         return self._granted.ms / 1000
 
+    @property
+    def connected_ns(self) -> int:
+        """When the connection was begun that we use, or used last, CLOCK_BOOTTIME; 0: there never was one."""
+        return self._granted.begun_ns
+
     def path(self, *names: str) -> str:
         return "/".join([self.root, *names])
 

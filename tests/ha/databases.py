@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.chaos.workload import SCHEMA, Writer, end_writers, finish, make_tables
+from tests.ha.machines import here
 from tests.servers.database import Database
 from tests.servers.proxy import Proxy
 from tests.servers.replication import REPLICA_OPTIONS, executed, follow, promote
@@ -33,7 +34,7 @@ class DatabasePair:
     def start(self) -> None:
         for _ in range(2):
             self.servers.append(self._new_server())
-            self.proxies.append(Proxy(self.servers[-1].port))
+            self.proxies.append(Proxy(self.servers[-1].port, at=here("data")))
         follow(self.servers[1], self.servers[0])
         make_tables(self.primary)
         self.start_position = self.primary.position()
@@ -46,7 +47,7 @@ class DatabasePair:
 
     def urls(self) -> list[str]:
         known = self.servers[0].url()
-        return [known.replace(f":{self.servers[0].port}", f":{proxy.port}") for proxy in self.proxies]
+        return [known.replace(f"127.0.0.1:{self.servers[0].port}", f"{here('data')}:{proxy.port}") for proxy in self.proxies]
 
     def write(self, connections: int, seed: int) -> None:
         for number in range(connections):

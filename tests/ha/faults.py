@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from tests.chaos.trouble import Trouble
 from tests.ha.databases import DatabasePair
+from tests.ha.machines import Cut, are_separate
 from tests.ha.stand import SESSION_S, Member, Stand
-from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import ZooKeeper
 
 LONGEST_S = 2 * SESSION_S  # of a freeze or a cut
@@ -29,6 +29,7 @@ class Faults(Trouble):
             (4, self.cut_an_engine_off_from_zookeeper),
             (2, self.cut_an_engine_off_from_zookeeper_and_consumers),
             (2, self.cut_an_engine_off_from_its_consumers),
+            (2 if are_separate() else 0, self.cut_an_engines_machine_off),
             (3, self.kill_a_zookeeper_node),
             (2, self.stop_a_zookeeper_node_for_a_while),
             (3, self.cut_a_zookeeper_node_off_from_the_others),
@@ -72,7 +73,12 @@ class Faults(Trouble):
         self._half_open(self._member().zookeepers)
 
     def cut_an_engine_off_from_zookeeper_and_consumers(self) -> None:
-        self._half_open(self._member().proxies)
+        member = self._member()
+        self._half_open([*member.zookeepers, member.consumers])
+
+    def cut_an_engines_machine_off(self) -> None:
+        """From ZooKeeper, its consumers and the databases: where it has a machine of its own."""
+        self._half_open(self._member().cuts)
 
     def cut_an_engine_off_from_its_consumers(self) -> None:
         self._half_open([self._member().consumers])
@@ -134,7 +140,7 @@ class Faults(Trouble):
 
     def cut_consumers_off(self) -> None:
         """From all engines."""
-        self._half_open(member.consumers for member in self.stand.members)
+        self._half_open([member.consumers for member in self.stand.members])
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -147,13 +153,12 @@ class Faults(Trouble):
     def _pair(self) -> DatabasePair:
         return self.rng.choice(list(self.stand.databases.values()))
 
-    def _half_open(self, proxies: Iterable[Proxy]) -> None:
-        proxies = list(proxies)
-        for proxy in proxies:
-            proxy.half_open()
+    def _half_open(self, cuts: Sequence[Cut]) -> None:
+        for cut in cuts:
+            cut.half_open()
         self.pause()
-        for proxy in proxies:
-            proxy.restore()
+        for cut in cuts:
+            cut.restore()
 
     def _part(self, links: list[tuple[ZooKeeper, ZooKeeper]]) -> None:
         for link in links:

@@ -1,4 +1,8 @@
-"""A chaos run of a cluster: `python -m tests.ha.run [--seconds 300] [--faults 100] [--seed 1]`, what `make chaos-ha` calls."""
+"""A chaos run of a cluster: `python -m tests.ha.run [--seconds 300] [--faults 100] [--seed 1]`, what `make chaos-ha` calls.
+
+Where network namespaces may be made (by root, on most machines) each engine has one of its own; otherwise all are on this machine
+behind proxies. The first line says which.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from pathlib import Path
 
 from tests.chaos.run import command_line, go_wrong
 from tests.ha.faults import Faults
+from tests.ha.machines import are_separate, begin_again_in_a_namespace, namespaces_refused
 from tests.ha.stand import Stand
 
 LONGEST_PAUSE_S = 2.0  # between two faults
@@ -24,4 +29,10 @@ def run(folder: Path, seed: int, *, seconds: float = 0.0, faults: int = 0, say: 
 
 
 if __name__ == "__main__":
+    if are_separate():
+        print("each engine in a network namespace of its own", flush=True)
+    elif refused := namespaces_refused():
+        print(f"all engines on this machine, behind proxies, since it makes no network namespaces: {refused}", flush=True)
+    else:
+        begin_again_in_a_namespace(["-m", "tests.ha.run", *sys.argv[1:]])
     sys.exit(command_line(run, __doc__, 100))

@@ -1,12 +1,12 @@
-"""The stand of a chaos run of a cluster, every connection through a proxy:
+"""The stand of a chaos run of a cluster:
 
           MariaDB pair ◀─┐
-                         ├─ proxies ◀─ engine a, b, c ─ proxies ─▶ 3 ZooKeeper nodes ◀─ proxies ─▶ each other
-            MySQL pair ◀─┘                  ▲
-                                         proxies ◀─ consumers of orders (MariaDB's changes, two) and of audit (MySQL's)
+                         ├─ proxies ◀═ engine a, b, c ═▶ 3 ZooKeeper nodes ◀─ proxies ─▶ each other
+            MySQL pair ◀─┘                ║
+                                          ╚═ consumers of orders (MariaDB's changes, two) and of audit (MySQL's)
 
-Each engine has its proxies to ZooKeeper and before its own port for itself, so that it alone can be cut off. The databases are
-reached by the same URLs from all engines, as one config has them.
+Each engine is on a machine of its own, or has proxies of its own (═, see machines.py), so that it alone can be cut off. The
+databases are reached by the same URLs from all engines, as one config has them.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from engine.instance import Instance
 from tests.chaos.consumer_process import ConsumerProcess
 from tests.chaos.workload import END_TABLE, SCHEMA, TABLES
 from tests.ha.databases import DatabasePair
+from tests.ha.machines import Cut, Machine, Ports, are_separate, here, lay_networks
 from tests.ha.overlap import Step, overlaps, read_served, read_steps
 from tests.running_engine import RunningEngine
 from tests.servers.mariadb import MariaDB
 from tests.servers.mysql import MySQL
-from tests.servers.process import free_port
 from tests.servers.proxy import Proxy
 from tests.servers.zookeeper import Ensemble
 
@@ -43,14 +43,15 @@ LOOK_S = 0.002
 
 
 class Member:
-    """One engine, and the proxies that are its own."""
+    """One engine where it stands, and what can be cut between it and others."""
 
-    def __init__(self, folder: Path, name: str, ensemble: Ensemble, databases: dict[str, DatabasePair], root: str) -> None:
+    def __init__(self, folder: Path, name: str, zookeepers: list[int], databases: dict[str, DatabasePair], root: str) -> None:
+        """zookeepers: ports of the nodes, of this machine or, where engines have machines, of ours on their network."""
         self.name = name
-        self.zookeepers = [Proxy(node.port) for node in ensemble.nodes]
-        port = free_port()
-        self.consumers = Proxy(port)
-        self.address = f"tcp://127.0.0.1:{self.consumers.port}"
+        self.machine = Machine(name, 11 + NAMES.index(name)) if are_separate() else Ports()
+        self.zookeepers, ports = self.machine.way_to_zookeeper(zookeepers)
+        self.consumers, self.databases = self.machine.consumers, self.machine.databases
+        self.address = self.machine.address
         sources = {
             source: {
                 "urls": pair.urls(), "start": pair.start_position, "ring": "1MiB",
@@ -66,19 +67,22 @@ class Member:
             for one, source in DESTINATIONS.items()
         }  # fmt: skip
         cluster = {
-            "zookeeper": [f"127.0.0.1:{proxy.port}" for proxy in self.zookeepers], "root": root, "name": name,
+            "zookeeper": [f"{here('zoo')}:{port}" for port in ports], "root": root, "name": name,
             "address": self.address, "session_timeout_s": SESSION_S, "balance_after_s": 5.0,
         }  # fmt: skip
-        self.engine = RunningEngine(folder / name, sources, destinations, cluster, listen=f"tcp://127.0.0.1:{port}")
+        self.engine = RunningEngine(
+            folder / name, sources, destinations, cluster, self.machine.program, listen=self.machine.listen
+        )
 
     @property
-    def proxies(self) -> list[Proxy]:
-        return [*self.zookeepers, self.consumers]
+    def cuts(self) -> list[Cut]:
+        return [*self.zookeepers, self.consumers, *self.databases]
 
     def close(self) -> None:
         self.engine.__exit__()
-        for proxy in self.proxies:
-            proxy.close()
+        for cut in self.cuts:
+            cut.close()
+        self.machine.close()
 
 
 class Watch(threading.Thread):
@@ -139,6 +143,7 @@ class Stand:
         self.members: list[Member] = []
         self.consumers: list[ConsumerProcess] = []
         self.watch: Watch | None = None
+        self.ways: list[Proxy] = []  # where engines have machines: from their network to the nodes of ZooKeeper
         self.transactions = 0
         self._seed = seed
 
@@ -151,11 +156,19 @@ class Stand:
         return self
 
     def _start(self) -> None:
+        if are_separate():
+            lay_networks()
         self.ensemble.start()
         for pair in self.databases.values():
             pair.start()
         root = f"/test/{uuid.uuid4().hex}"
-        self.members = [Member(self.folder, name, self.ensemble, self.databases, root) for name in NAMES]
+        zookeepers = [node.port for node in self.ensemble.nodes]
+        if are_separate():
+            self.ways = [Proxy(port, at=here("zoo")) for port in zookeepers]
+            zookeepers = [way.port for way in self.ways]
+        self.members = []
+        for name in NAMES:
+            self.members.append(Member(self.folder, name, zookeepers, self.databases, root))
         self.watch = Watch(self.members)
         self.watch.start()
         for member in self.members:
@@ -183,8 +196,8 @@ class Stand:
     def settle(self) -> None:
         """No more faults, no more changes: wait until every consumer has the last one."""
         for member in self.members:
-            for proxy in member.proxies:
-                proxy.restore()
+            for cut in member.cuts:
+                cut.restore()
         self.transactions = sum(pair.finish() for pair in self.databases.values())
         deadline = time.monotonic() + CATCH_UP_S
         for consumer in self.consumers:
@@ -228,4 +241,6 @@ class Stand:
             member.close()
         for pair in self.databases.values():
             pair.close()
+        for way in self.ways:
+            way.close()
         self.ensemble.close()

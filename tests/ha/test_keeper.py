@@ -8,8 +8,8 @@ import pytest
 from engine.ha import layout
 from engine.ha.grant import boot_ns
 from engine.ha.granted import GrantedTimeout
-from engine.ha.keeper import GRANT_PART
 from engine.ha.leases import look
+from engine.ha.proof import GRANT_PART
 from engine.ha.session import ZooKeeperSession
 from tests.ha.conftest import eventually
 
@@ -190,7 +190,7 @@ def test_what_zookeeper_grants_is_known_from_each_connection_as_soon_as_it_is_th
 
 
 def test_without_knowing_what_zookeeper_has_granted_no_lease_is_taken(shared_zookeeper, make_cluster, monkeypatch):
-    monkeypatch.setattr(GrantedTimeout, "_note", lambda self, ms: None)
+    monkeypatch.setattr(GrantedTimeout, "_note", lambda self, ms, begun_ns: None)
     member = make_cluster(shared_zookeeper.hosts).join("a", ["orders"])
     eventually(lambda: member.keeper.fatal is not None)
     assert "which session time-out ZooKeeper has granted" in str(member.keeper.fatal)

@@ -42,11 +42,12 @@ class _Link:
 class Proxy:
     """`with Proxy(server.port) as proxy: ... f"mysql://repl@127.0.0.1:{proxy.port}" ...; proxy.cut()`.
 
-    port: of 127.0.0.1, ours. down_bytes, up_bytes: passed so far. links: connections taken so far.
+    port: of `at`, ours. down_bytes, up_bytes: passed so far. links: connections taken so far.
     """
 
-    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1", at: str = "127.0.0.1") -> None:
         self.target = (host, port)
+        self._at = at
         self.down_bytes = 0
         self.up_bytes = 0
         self.links = 0
@@ -155,9 +156,8 @@ class Proxy:
             vars(self).update(values)
             self._changed.notify_all()
 
-    @staticmethod
-    def _listen(port: int) -> socket.socket:
-        return socket.create_server(("127.0.0.1", port), backlog=1024)
+    def _listen(self, port: int) -> socket.socket:
+        return socket.create_server((self._at, port), backlog=1024)
 
     def _accept(self) -> None:
         while True:
