@@ -9,7 +9,7 @@ import pytest
 
 from tests.chaos.run import run
 
-FAULTS = 25
+FAULTS = 15
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PyMySQL leaves sockets of killed servers open

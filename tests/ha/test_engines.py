@@ -214,7 +214,7 @@ def test_an_ack_is_confirmed_only_when_zookeeper_has_it_and_waits_while_it_is_aw
 def test_while_all_of_zookeeper_is_away_the_engine_goes_on_as_long_as_it_may_then_stops_says_why_and_comes_back_by_itself(
     ensemble, mariadb, unique_schema, make_engines, table
 ):
-    engine = active(make_engines(ensemble.hosts, mariadb, 1, unique_schema, timeout_s=4.0))
+    engine = active(make_engines(ensemble.hosts, mariadb, 1, unique_schema, timeout_s=8.0))  # 2 s for the next row to come
     table(1)
     assert read(engine, 1) == [1]
     stream = engine.connect("orders", reconnect=False)
