@@ -33,7 +33,7 @@ SESSION_S = 6.0  # ZooKeeper is mostly away for less than lets leases lapse: the
 DURABLE = {"innodb_flush_log_at_trx_commit": 2}  # what is in the binlog is in InnoDB too when only the process dies
 DESTINATIONS: dict[str, Any] = {
     "maria": {"from": ["maria"], "store": {"kind": "memory", "size": "16MiB"}},
-    "my": {"from": ["my"], "store": {"kind": "memory", "size": "16MiB"}},
+    "my": {"from": ["my"], "store": {"kind": "file", "size": "16MiB"}},
     "both": {"partitions": 2, "sinks": 2, "batch_rows": 500, "order": "commit_time", "store": {"kind": "memory", "size": "4MiB"}},
 }
 
