@@ -3,7 +3,8 @@
     python -m bench.growth [--part decode|stream|tables|partitions|filtered ...] [--rows N] [--most N] [--json FILE]
 
 Cost is processor time, so that other work on the machine doesn't decide: of this process for decoding, of all the engine's
-processes for streaming, from the source's connection to the consumer's last ack.
+processes for streaming, from the source's connection to the consumer's last ack. What is compared runs in turn, round after
+round: of decoding the cheapest run of each counts, of streaming the middle one of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,13 +25,14 @@ from rich.table import Table
 
 from bench.binlogs import FLAVOURS, Recording, held_back, recorded, serving
 from bench.workloads import TABLES, WORKLOADS
-from engine.cli.bench.binlog_end import end_of_binlog
+from engine.cli.bench.binlog_end import End, end_of_binlog
 from engine.cli.bench.decode import decoded_content
 from engine.cli.bench.machine import machine
 from engine.cli.bench.result import check_content, check_equal, refuse_debug_build, show_table
 from engine.cli.bench.stream import Streaming, streamed
 from engine.source.files import decode_files
 from engine.table_filter import TableFilter
+from tests.servers.database import Database
 
 DOUBLED_WITHIN = 0.10
 MANY_TABLES_AT_MOST = 1.3
@@ -37,13 +41,15 @@ FILTERED_AT_MOST = 0.2
 STEADY = 4  # copies of the files that are streamed after a first one, to see what a row costs once the engine runs
 _SMALL_STORE = "16MiB"
 _NOTHING = "nothing"  # a table that there isn't
-_REPEAT = 3
+_REPEAT = 2
+_ROUNDS = 5  # times as many where an engine streams
+_LONG = 4  # copies of the files; more of them are not repeated so often
 _DECODED = 4  # times as many runs where only decoding is measured: they are short, and a virtual machine has slow and fast phases
 
 
 @dataclass
 class Cost:
-    """The least processor seconds of some runs, and the least seconds by the clock."""
+    """Processor seconds of a run, in all and by process, and seconds by the clock; of several runs the least."""
 
     cpu_s: float = float("inf")
     clock_s: float = float("inf")
@@ -89,7 +95,7 @@ def main() -> int:
     parser.add_argument("--part", nargs="*", choices=[*PARTS], default=[*PARTS], help="what to measure")
     parser.add_argument("--rows", type=int, default=1_000_000, help="rows to begin with")
     parser.add_argument("--most", type=int, default=16_000_000, help="rows to double up to")
-    parser.add_argument("--repeat", type=int, default=_REPEAT, help="runs of each; the cheapest counts")
+    parser.add_argument("--repeat", type=int, default=_REPEAT, help="how often as many runs of each")
     parser.add_argument("--server", choices=[*FLAVOURS], default="mariadb")
     parser.add_argument("--json", type=Path, help="also write the results here")
     arguments = parser.parse_args()
@@ -117,7 +123,8 @@ def doubled_decoding(scale: Scale) -> list[dict[str, Any]]:
 def doubled_streaming(scale: Scale) -> list[dict[str, Any]]:
     """A server with many copies of a file; the engine starts at the last, the second last, the fourth last ..."""
     inserts = scale.recorded("inserts")
-    return _doubling("stream", streamed_copies(inserts, scale.repeat, scale.powers), inserts.rows)
+    (costs,) = streamed_copies([inserts], scale.repeat, scale.powers)
+    return _doubling("stream", costs, inserts.rows)
 
 
 def many_tables(scale: Scale) -> list[dict[str, Any]]:
@@ -131,9 +138,9 @@ def many_tables(scale: Scale) -> list[dict[str, Any]]:
     for part in ("decode", "stream"):
         if part == "decode":
             costs = decoded(recordings, scale.repeat, copies=[1])
-            steady = decoded_again(recordings, scale.repeat)
+            steady = [[one] for one in decoded_again(recordings, scale.repeat)]
         else:
-            costs = [streamed_copies(recording, scale.repeat) for recording in recordings]
+            costs = streamed_copies(recordings, scale.repeat)
             steady = [_steady(one) for one in costs]
         checks.append(_check(f"{part}: {what}, met before", steady, rows, MANY_TABLES_AT_MOST))
         checks.append(_check(f"{part}: {what}, the first rows", [one[1] for one in costs], rows, MANY_TABLES_AT_MOST))
@@ -147,7 +154,7 @@ def partitions(scale: Scale) -> list[dict[str, Any]]:
     """
     inserts = scale.recorded("inserts")
     store = {"size": _SMALL_STORE}
-    costs = [_steady(streamed_copies(inserts, scale.repeat, partitions=number, store=store)) for number in (1, PARTITIONS)]
+    costs = [_steady(streamed_copies([inserts], scale.repeat, partitions=n, store=store)[0]) for n in (1, PARTITIONS)]
     what = f"stream: a row into {PARTITIONS} partitions against one into one"
     return [_check(what, costs, [inserts.rows, inserts.rows], PARTITIONS_AT_MOST)]
 
@@ -158,14 +165,15 @@ def filtered(scale: Scale) -> list[dict[str, Any]]:
     unwanted = needle.rows - needle.wanted_rows
     check_equal("rows of all tables", decoded_content(needle.paths)[0], needle.rows)
     check_equal("rows of no table", decoded_content(needle.paths, _NOTHING)[0], 0)
-    every, none = (decoded([needle], scale.repeat, include, [STEADY])[0][STEADY].over(STEADY) for include in (".*", _NOTHING))
+    every, none = (decoded([needle], scale.repeat, include, [STEADY])[0][STEADY] for include in (".*", _NOTHING))
     delivered, few = (
-        _steady(streamed_copies(needle, scale.repeat, include=[include])) for include in (".*", WORKLOADS["needle"].include)
+        _steady(streamed_copies([needle], scale.repeat, include=[include])[0]) for include in (".*", WORKLOADS["needle"].include)
     )
-    rest = few.less(delivered, needle.wanted_rows / needle.rows)
+    share = needle.wanted_rows / needle.rows
+    rest = [one.less(other, share) for one, other in zip(few, delivered, strict=True)]
     what = "a filtered-out row against a delivered one"
     return [
-        _check(f"decode: {what}", [every, none], [needle.rows, needle.rows], FILTERED_AT_MOST),
+        _check(f"decode: {what}", [every, none], [STEADY * needle.rows] * 2, FILTERED_AT_MOST),
         _check(f"stream: {what}", [delivered, rest], [needle.rows, unwanted], FILTERED_AT_MOST),
     ]
 
@@ -186,12 +194,14 @@ def check_decoded(recording: Recording, times: int = 1) -> None:
     check_content(content, _checksum(recording, times))
 
 
-def decoded(recordings: list[Recording], repeat: int, include: str = ".*", copies: Sequence[int] = (1,)) -> list[dict[int, Cost]]:
+def decoded(
+    recordings: list[Recording], repeat: int, include: str = ".*", copies: Sequence[int] = (1,)
+) -> list[dict[int, list[Cost]]]:
     """The files of each so many times one after the other, decoded, records dropped unread; all of them in turn."""
-    costs = [{times: Cost() for times in copies} for _ in recordings]
+    costs = [{times: [Cost()] for times in copies} for _ in recordings]
     for _ in range(repeat * _DECODED):
         for recording, by_times in zip(recordings, costs, strict=True):
-            for times, cost in by_times.items():
+            for times, (cost,) in by_times.items():
                 began_s, cpu_began_s = time.perf_counter(), time.process_time()
                 for _ in decode_files(recording.paths * times, wants=TableFilter([include]).wants):
                     pass
@@ -215,36 +225,46 @@ def decoded_again(recordings: list[Recording], repeat: int) -> list[Cost]:
 
 
 def streamed_copies(
-    recording: Recording, repeat: int, copies: Sequence[int] = (1, 1 + STEADY), **destination: Any
-) -> dict[int, Cost]:
-    """A whole engine for so many copies of the files; every change counted, and its content checked."""
-    wanted = recording.wanted_rows if destination.get("include") == [WORKLOADS[recording.workload].include] else recording.rows
-    costs = {times: Cost() for times in copies}
-    most = max(costs)
-    with serving(recording, most) as server:
-        end = end_of_binlog(server.url())
-        for _ in range(repeat):
-            for times, cost in costs.items():
-                start = f"binlog.{(most - times) * len(recording.files) + 1:06}:4"
-                with held_back(server) as flow:
-                    run = streamed(server.url(), start, end, Streaming(tables={"destination": destination}), flow=flow)
-                check_equal("changes consumed", run.rows, wanted * times)
-                if wanted == recording.wanted_rows:  # their checksum is the one that the recording has
-                    check_equal("checksum of the changes", run.more["checksum"], _checksum(recording, times))
-                cost.take(sum(run.more["cpu_s"].values()), run.seconds, run.more["cpu_s"])
+    recordings: list[Recording], repeat: int, copies: Sequence[int] = (1, 1 + STEADY), **destination: Any
+) -> list[dict[int, list[Cost]]]:
+    """A whole engine for so many copies of the files of each, all of them in turn, each from a server of its own.
+
+    Every change is counted, and its content checked. The costs are by round; those of many copies have fewer rounds.
+    """
+    costs: list[dict[int, list[Cost]]] = [{times: [] for times in copies} for _ in recordings]
+    most = max(copies)
+    with ExitStack() as stack:
+        servers = [stack.enter_context(serving(recording, most)) for recording in recordings]
+        ends = [end_of_binlog(server.url()) for server in servers]
+        for number in range(repeat * _ROUNDS):
+            for recording, server, end, by_times in zip(recordings, servers, ends, costs, strict=True):
+                for times, rounds in by_times.items():
+                    if number < repeat or times <= max(_LONG, 1 + STEADY):
+                        start = f"binlog.{(most - times) * len(recording.files) + 1:06}:4"
+                        rounds.append(_streamed_once(recording, server, start, end, times, destination))
     return costs
+
+
+def _streamed_once(recording: Recording, server: Database, start: str, end: End, times: int, destination: dict[str, Any]) -> Cost:
+    wanted = recording.wanted_rows if destination.get("include") == [WORKLOADS[recording.workload].include] else recording.rows
+    with held_back(server) as flow:
+        run = streamed(server.url(), start, end, Streaming(tables={"destination": destination}), flow=flow)
+    check_equal("changes consumed", run.rows, wanted * times)
+    if wanted == recording.wanted_rows:  # their checksum is the one that the recording has
+        check_equal("checksum of the changes", run.more["checksum"], _checksum(recording, times))
+    return Cost(sum(run.more["cpu_s"].values()), run.seconds, run.more["cpu_s"])
 
 
 def _checksum(recording: Recording, times: int) -> str:
     return f"{int(recording.checksum, 16) * times % 2**64:016x}"
 
 
-def _steady(costs: dict[int, Cost]) -> Cost:
+def _steady(costs: dict[int, list[Cost]]) -> list[Cost]:
     """Of one copy of the files, when what is done once has been done: asking for a table, touching the store's memory."""
-    return costs[1 + STEADY].less(costs[1]).over(STEADY)
+    return [many.less(one).over(STEADY) for one, many in zip(costs[1], costs[1 + STEADY], strict=True)]
 
 
-def _doubling(what: str, costs: dict[int, Cost], rows: int) -> list[dict[str, Any]]:
+def _doubling(what: str, costs: dict[int, list[Cost]], rows: int) -> list[dict[str, Any]]:
     """What is done once is in it: asking for a table, touching the store's memory. So less than double is no miss."""
     return [
         _check(
@@ -257,17 +277,20 @@ def _doubling(what: str, costs: dict[int, Cost], rows: int) -> list[dict[str, An
     ]
 
 
-def _check(what: str, costs: list[Cost], rows: list[int], most: float) -> dict[str, Any]:
-    """The second cost against the first, both per row."""
+def _check(what: str, costs: list[list[Cost]], rows: list[int], most: float) -> dict[str, Any]:
+    """The second costs against the first, both per row, round by round: the middle one of the ratios, and of each cost."""
+    pairs = list(zip(*costs, strict=False))
     cpu_ns, clock_ns = (
-        [getattr(cost, name) / count * 1e9 for cost, count in zip(costs, rows, strict=True)] for name in ("cpu_s", "clock_s")
+        [[getattr(pair[i], name) / rows[i] * 1e9 for pair in pairs] for i in (0, 1)] for name in ("cpu_s", "clock_s")
     )
+    ratios = sorted(after / before for before, after in zip(*cpu_ns, strict=True))
     return {
-        "check": what, "ratio": round(cpu_ns[1] / cpu_ns[0], 3), "limit": most, "rows": rows,
-        "cpu_ns_per_row": [round(ns, 1) for ns in cpu_ns], "clock_ratio": round(clock_ns[1] / clock_ns[0], 3),
+        "check": what, "ratio": round(statistics.median(ratios), 3), "limit": most, "rows": rows,
+        "ratios": [round(ratio, 3) for ratio in ratios], "cpu_ns_per_row": [round(statistics.median(ns), 1) for ns in cpu_ns],
+        "clock_ratio": round(statistics.median(after / before for before, after in zip(*clock_ns, strict=True)), 3),
         "cpu_ns_by_process": [
             {title: round(spent_s / count * 1e9, 1) for title, spent_s in cost.by_process.items()}
-            for cost, count in zip(costs, rows, strict=True)
+            for cost, count in zip(pairs[0], rows, strict=True)
         ],
     }  # fmt: skip
 
@@ -280,13 +303,20 @@ def holds(check: dict[str, Any]) -> bool:
 def show(checks: list[dict[str, Any]]) -> None:
     """A table with what held and what didn't."""
     table = Table(title="how cost grows: processor time per row", title_justify="left")
-    for column in ("check", "ns a row", "ratio", "at most", "", "by the clock"):
+    for column in ("check", "ns a row", "ratio", "from", "at most", "", "by the clock"):
         table.add_column(column, justify="left" if column in ("check", "") else "right")
     for check in checks:
         cost = " → ".join(f"{ns:,.0f}" for ns in check["cpu_ns_per_row"])
-        held = "holds" if holds(check) else "MISSED"
-        table.add_row(check["check"], cost, f"{check['ratio']:.2f}", f"{check['limit']:.2f}", held, f"{check['clock_ratio']:.2f}")
+        held, by_clock = "holds" if holds(check) else "MISSED", f"{check['clock_ratio']:.2f}"
+        table.add_row(
+            check["check"], cost, f"{check['ratio']:.2f}", _spread(check["ratios"]), f"{check['limit']:.2f}", held, by_clock
+        )
     show_table(table)
+
+
+def _spread(ratios: list[float]) -> str:
+    """Of several rounds, the least and the greatest."""
+    return f"{ratios[0]:.2f}-{ratios[-1]:.2f}" if len(ratios) > 1 else ""
 
 
 if __name__ == "__main__":

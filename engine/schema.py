@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import msgpack
@@ -86,17 +87,20 @@ class TableSchema:
     @classmethod
     def from_map(cls, body: dict[str, Any]) -> TableSchema:
         """From the map a schema record carries."""
-        columns = tuple(
-            Column(
-                name=entry["name"],
-                type=entry["type"],
-                unsigned=entry.get("unsigned", False),
-                charset=entry.get("charset"),
-                labels=tuple(entry.get("labels", ())),
-                nullable=entry.get("nullable", True),
-                visible=entry.get("visible", True),
-                system=entry.get("system", ""),
-            )
-            for entry in body["columns"]
-        )
+        columns = tuple(_column_from(entry) for entry in body["columns"])
         return cls(body["source"], body["schema"], body["table"], columns, tuple(body["primary_key"]))
+
+
+def _column_from(entry: dict[str, Any]) -> Column:
+    if labels := tuple(entry.get("labels", ())):  # there may be thousands, too many to be kept
+        return replace(_column_from({**entry, "labels": ()}), labels=labels)
+    return _column(
+        entry["name"], entry["type"], entry.get("unsigned", False), entry.get("charset"), entry.get("nullable", True),
+        entry.get("visible", True), entry.get("system", ""),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=4096)
+def _column(name: str, type_: str, unsigned: bool, charset: str | None, nullable: bool, visible: bool, system: str) -> Column:
+    """Many tables have columns in common, which are made and held once."""
+    return Column(name, type_, unsigned, charset, (), nullable, visible, system)
