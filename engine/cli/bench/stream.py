@@ -107,6 +107,8 @@ def streamed(
     Raises:
         EngineError: the engine didn't start, nothing arrives any more, or what arrived is not what was read.
     """
+    if how.consume is Consume.ARROW:  # as an application does when it starts: pyarrow and what it needs take 0.3 s
+        import_module("engine.client.arrow_walk")
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
         listen = listen_address(how.transport, Path(folder))
         config = bench_config(url, start, Path(folder), listen, **how.tables)
@@ -142,8 +144,6 @@ def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Wat
     from engine._content import content
     from engine.ring import Ring
 
-    if consume is Consume.ARROW:  # as an application does at its start: pyarrow and what it needs take 0.3 s
-        import_module("engine.client.arrow_walk")
     ring = Ring.attach(Instance(config.server.data_dir).source_ring("bench"))
     counters = ring.counters
     rows = checksum = 0
