@@ -247,7 +247,7 @@ class SourceStage:
         self._full = False
         self._received_ns = self._opened_ns = now_ns
         self._set(SourceCounter.CONNECTED, 1)
-        self._set(SourceCounter.CONNECTED_NS, now_ns)
+        self._set(SourceCounter.CONNECTED_NS, time.monotonic_ns())
         self._add(SourceCounter.CONNECTS, 1)
         base, file, offset = self._opened_at = self._decoder.position
         if not self._keeps_first and base:

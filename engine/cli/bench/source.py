@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from engine.cli.bench.binlog_end import End, end_of_binlog
-from engine.cli.bench.drain import drain_limit
+from engine.cli.bench.drain import drained, middle
 from engine.cli.bench.engine_run import bench_config
 from engine.cli.bench.result import Result, check_content, check_equal
 from engine.cli.bench.server_url import (
@@ -34,22 +34,23 @@ def source(
 ) -> None:
     """Decode the server's dump into a ring up to where its binlog ends now."""
     end = end_of_binlog(url)
-    drain = drain_limit(url, from_, limit)
     # As in `decode`: the first pass looks at every record, the others are measured.
     _, counted, _, content = _pass(url, from_, end, check=True)
     text = check_content(content, checksum)
     if rows is not None:
         check_equal("changes decoded", counted, rows)
-    samples = []
+    samples, drains = [], []
     for _ in range(repeat):
+        if limit:  # in turn, since a core may be slow for seconds
+            drains.append(drained(url, from_))
         seconds, again, size, _ = _pass(url, from_, end, check=False)
         check_equal("changes of a later pass", again, counted)
         samples.append(seconds)
-    Result("source", counted, size, samples, {"server": end.server, "checksum": text}, drain).show(json)
+    Result("source", counted, size, samples, {"server": end.server, "checksum": text}, middle(drains)).show(json)
 
 
 def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, int, int]:
-    """Seconds, changes, binlog bytes, and the checksum of what the changes say if it is to be taken."""
+    """Seconds since the first bytes, changes, binlog bytes, and the checksum of what the changes say if it is to be taken."""
     from engine._content import content
     from engine.meta.open import open_meta
     from engine.ring import Ring
@@ -67,11 +68,12 @@ def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, i
             stage = build(config, "bench", instance)
             stage.on_start()
             counters = ring.counters
-            begun = time.perf_counter()
-            got = checksum = 0
+            got = checksum = begun_ns = 0
             while (counters[SourceCounter.FILE], counters[SourceCounter.OFFSET]) < end.place or reader.lag_bytes:
                 if not stage.do_work(time.monotonic_ns()):
                     stage.idle(10_000_000)
+                if not begun_ns and counters[SourceCounter.BINLOG_BYTES]:
+                    begun_ns = max(counters[SourceCounter.CONNECTED_NS], counters[SourceCounter.RECEIVED_NS])
                 size = reader.lag_bytes
                 if check and size:
                     with reader.view() as view:
@@ -80,7 +82,7 @@ def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, i
                 reader.advance(size)
                 reader.ack_to(reader.get)
                 got += size
-            seconds = time.perf_counter() - begun
+            seconds = (time.monotonic_ns() - begun_ns) / 1e9
             rows, size = counters[SourceCounter.ROWS], counters[SourceCounter.BINLOG_BYTES]
             check_equal("bytes of records", got, ring.put)
             stage.on_close()
