@@ -14,8 +14,9 @@ $(VENV)/.built: pyproject.toml setup.py $(SOURCES)
 	@tools/prepare_python.sh $(PYTHON)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo 'setting up $(VENV): dependencies, then the extensions; a minute or two, once'
-	@$(BIN)/python -m pip install -q --no-compile --upgrade setuptools cython numpy
-	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-compile --no-build-isolation -e '.[dev,arrow,bench]'
+	@$(BIN)/python -m pip install -q --upgrade setuptools cython numpy
+	@PYTHONWARNINGS=ignore $(BIN)/python -m pip install -q --no-build-isolation -e '.[dev,arrow,bench]'
+	@$(BIN)/python -m compileall -q engine tests bench demo  # for where PYTHONDONTWRITEBYTECODE is set: processes are many
 	@touch $@
 
 # make run [SECONDS=20] [RATE=200] [URL=mysql://user:password@host:3306]

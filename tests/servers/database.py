@@ -110,10 +110,8 @@ class Database(ABC):
 
     def _answers(self) -> bool:
         try:
-            with socket.socket(socket.AF_UNIX) as probe:  # PyMySQL leaves its unix socket open when nobody listens yet
-                probe.connect(str(self.socket))
             self.connect(connect_timeout=2).close()
-        except (OSError, pymysql.err.OperationalError):
+        except pymysql.err.OperationalError:
             return False
         return True
 
@@ -139,9 +137,22 @@ class Database(ABC):
         defaults: dict[str, Any] = {"user": "root", "charset": "utf8mb4", "autocommit": True}
         if "ssl" not in arguments:
             defaults["ssl_disabled"] = True  # otherwise it reads all the system's certificates each time: 20 ms
-        if "host" not in arguments:
-            defaults["unix_socket"] = str(self.socket)
-        return pymysql.connect(**{**defaults, **arguments})
+        if "host" in arguments:
+            return pymysql.connect(**{**defaults, **arguments})
+        connection = pymysql.connect(**{**defaults, **arguments}, defer_connect=True)
+        connection.connect(self._connected_socket(connection.connect_timeout))
+        return connection
+
+    def _connected_socket(self, timeout_s: float) -> socket.socket:
+        """PyMySQL would leave its own open where nobody listens."""
+        connected = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            connected.settimeout(timeout_s)
+            connected.connect(str(self.socket))
+        except OSError as error:
+            connected.close()
+            raise pymysql.err.OperationalError(2003, f"{self} can't be reached: {error}") from error
+        return connected
 
     def sql(self, *statements: str) -> tuple[Any, ...]:
         """Run statements as root; the rows of the last one."""

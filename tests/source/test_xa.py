@@ -27,11 +27,14 @@ KINDS = [Kind.BEGIN, Kind.INSERT, Kind.COMMIT]
 
 
 def xa(server: Database, xid: str, *statements: str, one_phase: bool = False, setup: str = "SELECT 1") -> None:
-    """Prepare a transaction (or commit it in one phase) on a connection of its own."""
+    """Prepare a transaction (or commit it in one phase) on a connection of its own, and wait until that has let go of it."""
     ending = [f"XA COMMIT {xid} ONE PHASE"] if one_phase else [f"XA PREPARE {xid}"]
     with server.connect() as connection, connection.cursor() as cursor:
+        number = connection.thread_id()
         for statement in (setup, f"XA START {xid}", *statements, f"XA END {xid}", *ending):
             cursor.execute(statement)
+    gone = f"SELECT count(*) = 0 FROM information_schema.processlist WHERE id = {number}"
+    server.process.wait_until(lambda: server.sql(gone) == ((1,),))
 
 
 def read(paths: list[Path]) -> list[Record]:
