@@ -42,7 +42,7 @@ STEADY = 4  # copies of the files that are streamed after a first one, to see wh
 _SMALL_STORE = "16MiB"
 _NOTHING = "nothing"  # a table that there isn't
 _REPEAT = 2
-_ROUNDS = 5  # times as many where an engine streams
+_ROUNDS = 3  # times as many where an engine streams
 _LONG = 4  # copies of the files; more of them are not repeated so often
 _DECODED = 4  # times as many runs where only decoding is measured: they are short, and a virtual machine has slow and fast phases
 
