@@ -155,6 +155,7 @@ class Connection:
             ConnectionLost, ServerSetupError: as for query.
         """
         assert self._session is not None, "connect first"
+        assert not self._dumping, "the connection carries a dump"
         try:
             with self._session.cursor(SSCursor) as cursor:
                 with waiting(self.config.read_timeout_s):

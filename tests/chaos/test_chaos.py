@@ -9,10 +9,9 @@ import pytest
 
 from tests.chaos.run import run
 
-FAULTS = 15
+FAULTS = 25
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # PyMySQL leaves sockets of killed servers open
 @pytest.mark.timeout(300)
 @pytest.mark.mariadb
 @pytest.mark.mysql

@@ -10,8 +10,8 @@ import pytest
 from tests.fidelity.random_run import random_settings, run_round
 
 SEED = 20261123
-SCHEMAS = {"mariadb": 5, "mysql": 5, "mariadb_next": 3}  # for each setting
-LIVE_SCHEMAS = 8
+SCHEMAS = {"mariadb": 8, "mysql": 8, "mariadb_next": 5}  # for each setting
+LIVE_SCHEMAS = 12
 LEAST_SCHEMAS, LEAST_CHANGES = 200, 20_000
 
 CASES = [
