@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
+from engine.journal import BLOCK_BYTES
 from tests.running_engine import RunningEngine
 from tests.source.made_binlog import MadeBinlog
 
-TRANSACTIONS, ROWS = 150, 20
+TRANSACTIONS, ROWS, ROW_BYTES = 150, 20, 1000
 STORE = {"kind": "file", "size": "1MiB", "sync": "batch"}  # smaller than the binlog of 3 MB
 FS_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # ext4 answers everything with EIO from then on, as if its disk had gone
 
@@ -26,7 +27,7 @@ FS_IOC_SHUTDOWN, NO_LOG_FLUSH = 0x8004587D, 2  # ext4 answers everything with EI
 def binlog(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = MadeBinlog()
     for number in range(TRANSACTIONS):
-        made.transaction([(number * ROWS + n, bytes([n]) * 1000) for n in range(ROWS)], number + 1)
+        made.transaction([(number * ROWS + n, bytes([n]) * ROW_BYTES) for n in range(ROWS)], number + 1)
     path = tmp_path_factory.mktemp("binlog") / "binlog.000001"
     path.write_bytes(made.data)
     return path
@@ -78,6 +79,13 @@ def take(stream: Any, taken: list[int], until: int) -> None:
         assert take_one(stream, taken, 30_000), f"only {len(taken)} of {until} came"
 
 
+def is_full(running: RunningEngine) -> bool:
+    """The sink waits for room, which only a checkpoint can give, and none can before something is acked."""
+    store = running.observe()["stores"]["all/0"]
+    acked_bytes = store["kept_bytes"] - store["held_bytes"]
+    return store["capacity_bytes"] - store["kept_bytes"] < 2 * ROW_BYTES and acked_bytes < BLOCK_BYTES
+
+
 ALL = list(range(TRANSACTIONS * ROWS))
 
 
@@ -113,10 +121,12 @@ def test_a_data_dir_that_becomes_full_has_acks_wait_until_there_is_room(tmp_path
 
 
 def test_a_store_whose_disk_is_full_stops_its_sink_by_name_until_there_is_room(tmp_path: Path, binlog: Path) -> None:
-    """By a limit of file sizes, which the sink's next checkpoint meets."""
+    """By a limit of file sizes, which the sink's next checkpoint meets; before that it has no room to put anything."""
     taken: list[int] = []
     with engine_in(tmp_path, binlog) as running, running.connect("all", prefetch=0) as stream:
         take(stream, taken, 100)
+        stream.flush()
+        running.wait_until(lambda: is_full(running))
         pid = running.stage("sink all")["pid"]
         before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
