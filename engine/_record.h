@@ -42,8 +42,11 @@ static inline void record_head_init(uint8_t *p) {
  * name, finished with MurmurHash3's fmix64. Fowler/Noll/Vo, RFC 9923; Appleby, MurmurHash3. */
 #define RECORD_FNV_BASIS 0xcbf29ce484222325ULL
 static inline uint64_t record_hash_add(uint64_t h, const uint8_t *p, uint64_t n) {
-    for (uint64_t i = 0; i < n; i++) h = (h ^ p[i]) * 0x100000001b3ULL;
+#define RECORD_FNV(BYTE) (h = (h ^ (BYTE)) * 0x100000001b3ULL)
+    for (; n >= 4; n -= 4, p += 4) { RECORD_FNV(p[0]); RECORD_FNV(p[1]); RECORD_FNV(p[2]); RECORD_FNV(p[3]); }
+    for (; n; n--) RECORD_FNV(*p++);
     return h;
+#undef RECORD_FNV
 }
 static inline uint64_t record_hash_finish(uint64_t h) {
     h ^= h >> 33; h *= 0xff51afd7ed558ccdULL; h ^= h >> 33; h *= 0xc4ceb9fe1a85ec53ULL; h ^= h >> 33;

@@ -8,6 +8,7 @@
 #define BINLOG_ENGINE_APPLY_H
 
 #include "_unpack.h"
+#include "_row_run.h"
 #include "_versioned.h"
 
 #define INFLATED_BYTES_AT_FIRST (64ull << 10)
@@ -162,6 +163,7 @@ static inline int decoder_write_rows_inside(decoder_t *d) {
     const uint8_t *event = decoder_event(d);
     uint64_t most = decoder_row_most(rows);
     const uint32_t number = d->transaction.event;
+    const int plain = row_run_possible(d);
     int code, marked = 0; /* `last` says all but the row */
     while (rows->at < rows->end) {
         uint32_t row = rows->row;
@@ -178,6 +180,12 @@ static inline int decoder_write_rows_inside(decoder_t *d) {
                     if (code != DECODER_OK) return code;
                 }
             }
+        }
+        if (plain && deliver && !d->resume_fragments) {
+            decoder_run_rows(d, event, most);
+            if (rows->at == rows->end) break;
+            row = rows->row;
+            marked = 0;
         }
         uint8_t *to = deliver && !d->resume_fragments ? output_room(out, most) : NULL, *end;
         if (to) { /* straight into the ring */
@@ -266,6 +274,7 @@ static inline int decoder_start_rows(decoder_t *d) {
     rows->bound = d->row_bound(rows->table->plan, (uint64_t)(end - at));
     decoder_head(d, rows->head, rows->kind, d->transaction.event, 0);
     record_set_u32(rows->head + RECORD_TABLE_AT, rows->table->key);
+    rows->head[RECORD_HEAD_BYTES] = 0xc0; /* what an insert has before its row */
     rows->active = 1;
     return decoder_write_rows(d);
 }

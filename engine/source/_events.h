@@ -138,8 +138,8 @@ static inline int input_next_in_packets(input_t *in) {
     in->next_at = in->begin + in->wanted;
     switch (first[PACKET_HEADER_BYTES]) {
     case 0x00:
-        if (in->event_bytes < EVENT_HEADER_BYTES || le32(in->bytes + in->event_at + 9) != in->event_bytes) return INPUT_BAD_SIZE;
-        return INPUT_EVENT;
+        if (in->event_bytes < EVENT_HEADER_BYTES) return INPUT_BAD_PACKET;
+        return le32(in->bytes + in->event_at + 9) == in->event_bytes ? INPUT_EVENT : INPUT_BAD_SIZE;
     case 0xff: return INPUT_ERROR_PACKET;
     case 0xfe: return payload < 9 ? INPUT_END_PACKET : INPUT_BAD_PACKET;
     default: return INPUT_BAD_PACKET;

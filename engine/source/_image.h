@@ -10,19 +10,6 @@
 #include "../_record.h"
 #include "_steps.h"
 
-typedef struct row_plan {
-    uint32_t columns;
-    uint32_t hidden;          /* so many more at the end, 8 bytes each, which nobody gets (MariaDB's DB_ROW_HASH_1) */
-    uint32_t key_columns;
-    uint64_t fixed_bound;
-    uint64_t hash_seed;       /* FNV-1a over the table's name */
-    uint64_t null_bits;       /* of an image that holds all columns, if they are at most 64 */
-    uint32_t factor;          /* msgpack bytes that one source byte can become */
-    uint8_t head_bytes;       /* of the array's header */
-    uint8_t head[5];
-    column_plan_t *column;    /* tables with the same columns share them */
-} row_plan_t;
-
 static inline uint64_t row_bound(const row_plan_t *plan, uint64_t source_bytes) {
     return plan->fixed_bound + plan->factor * source_bytes + ROW_SLACK;
 }
@@ -117,7 +104,7 @@ static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const u
                          uint8_t *dst, uint8_t **dst_end, row_key_t *row_key, const row_key_t *before, int *bad_column) {
     uint32_t columns = plan->columns + plan->hidden;
     uint32_t null_bytes = ((present ? count_set(present, columns) : columns) + 7) >> 3;
-    row_walk_t walk = {.nulls = src, .limit = *dst_end, .key = row_key};
+    row_walk_t walk = {.end = src_end, .nulls = src, .limit = *dst_end, .key = row_key};
     const uint8_t *at = src + null_bytes;
     *bad_column = -1;
     if (UNLIKELY(src_end - src < (ptrdiff_t)null_bytes)) return ROW_ERROR_TRUNCATED;
@@ -127,7 +114,7 @@ static int64_t row_image(const row_plan_t *plan, const uint8_t *present, const u
         at = row_sparse(plan, present, at, src_end, dst, &walk);
     } else {
         int nulls = columns <= 64 && src_end - src >= 8 ? (load_u64(src) & plan->null_bits) != 0 : !all_clear(src, columns);
-        at = plan->column->step[nulls](plan->column, at, src_end, dst, &walk);
+        at = plan->column->step[nulls](plan->column, at, dst, &walk);
         if (UNLIKELY(plan->hidden && !ROW_FAILED(at))) at = row_hidden(plan, present, src, plan->columns, at, src_end, !nulls);
     }
     if (UNLIKELY(ROW_FAILED(at))) {

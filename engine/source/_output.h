@@ -119,11 +119,14 @@ static inline uint8_t *output_room(output_t *o, uint64_t n) {
     return room;
 }
 
-static inline void output_claim(output_t *o, uint64_t n) {
+/* n bytes of that room, which hold so many records. */
+static inline void output_claim_many(output_t *o, uint64_t records, uint64_t n) {
     ring_claim(o->ring, n);
     o->bytes += n;
-    if (++o->records >= PUBLISH_RECORDS || o->bytes >= PUBLISH_BYTES) output_publish(o);
+    o->records += records;
+    if (o->records >= PUBLISH_RECORDS || o->bytes >= PUBLISH_BYTES) output_publish(o);
 }
+static inline void output_claim(output_t *o, uint64_t n) { output_claim_many(o, 1, n); }
 
 /* n bytes of private memory for one record, or NULL: no memory. What was in it is lost. */
 static inline uint8_t *output_scratch(output_t *o, size_t n) {

@@ -35,6 +35,8 @@ cdef extern from "_partial.h" nogil:
         uint8_t fraction
         uint8_t key
         uint32_t width
+        uint32_t whole_end
+        uint8_t whole_shift
         uint16_t count
         uint8_t lead
         uint8_t groups
@@ -75,6 +77,7 @@ cdef extern from "_partial.h" nogil:
     uint64_t record_hash_add(uint64_t, const uint8_t *, uint64_t) noexcept
     uint64_t RECORD_FNV_BASIS
     enum:
+        LABEL_SLACK
         ROW_KEY_COLUMNS
         ROW_ERROR_TRUNCATED
         ROW_ERROR_VALUE
@@ -110,7 +113,6 @@ cdef extern from "_partial.h" nogil:
         ROW_OP_COUNTED_DATETIME
         ROW_OP_COUNTED_TIMESTAMP
         ROW_OP_COUNTED_TIME
-        ROW_OP_TEXT_SHORT
         ROW_OP_TEXT
         ROW_OP_TEXT_FOREIGN
         ROW_OP_BYTES
@@ -209,6 +211,8 @@ cdef int plan_column(RowPlan rows, column_plan_t *c, column, described) except -
         if digits > 6:
             raise BinlogError("more than 6 digits of a second", table=rows.schema.name, column=described.name)
         c.fraction = digits
+        if kind in (Type.DATETIME2, Type.TIMESTAMP2):
+            c.width = 20 + digits + (digits > 0)
     elif kind == Type.NEWDECIMAL:
         plan_decimal(rows, c, column.precision, column.scale, described)
     elif kind == Type.BIT:
@@ -248,6 +252,9 @@ cdef int plan_decimal(RowPlan rows, column_plan_t *c, int precision, int scale, 
     c.prefix = group_bytes[c.lead] + 4 * (c.groups + c.fraction_groups) + group_bytes[c.tail]
     c.width = group_bytes[c.lead] + 4 * c.groups
     c.op = ROW_OP_DECIMAL_SHORT if c.groups < 2 and c.width and not c.fraction_groups else ROW_OP_DECIMAL
+    if c.op == ROW_OP_DECIMAL_SHORT:
+        c.whole_end = <uint32_t>(10 ** min(whole, 8))
+        c.whole_shift = 64 - 8 * c.width
     c.bound = precision + 8
 
 
@@ -269,7 +276,7 @@ cdef int plan_labels(RowPlan rows, column_plan_t *c, bint is_enum, int length, d
         c.bound = 5 + sum(map(len, pieces)) + len(pieces)
     offsets = list(accumulate(map(len, pieces), initial=0))
     c.prefix, c.count = length, len(labels)
-    c.labels = keep(rows, b"".join(pieces) + bytes(16))
+    c.labels = keep(rows, b"".join(pieces) + bytes(LABEL_SLACK))
     c.label_at = <const uint32_t *>keep(rows, struct.pack(f"<{len(offsets)}I", *offsets))
 
 
@@ -314,10 +321,7 @@ cdef int plan_text(RowPlan rows, column_plan_t *c, column, described) except -1:
                 c.convert = convert_euc_jp
             else:
                 c.convert = convert_double
-    if not ascii_compatible:
-        c.op = ROW_OP_TEXT_FOREIGN
-    else:
-        c.op = ROW_OP_TEXT_SHORT if c.prefix == 1 else ROW_OP_TEXT
+    c.op = ROW_OP_TEXT if ascii_compatible else ROW_OP_TEXT_FOREIGN
 
 
 @cython.final

@@ -16,6 +16,7 @@
 #endif
 
 #define TEXT_COPY 32 /* short strings are copied in whole blocks; the rest is overwritten by what follows */
+#define LABEL_SLACK 32 /* so many bytes may be read behind the last label */
 #define CODE_LEAD 0xffff /* in a table of single bytes: the first byte of a longer code */
 
 /* Bits of the bytes of a block of TEXT_COPY that are not ASCII. */
@@ -244,21 +245,6 @@ HOT const uint8_t *string_at(unsigned prefix, const uint8_t *at, const uint8_t *
     return at;
 }
 
-/* Up to 255 bytes: the header is chosen without a branch. */
-HOT const uint8_t *value_text_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    uint64_t n;
-    at = string_at(1, at, end, &n);
-    if (UNLIKELY(ROW_FAILED(at))) return at;
-    uint8_t *o = *out;
-    unsigned wide = n > 31;
-    o[0] = (uint8_t)(wide ? 0xd9 : 0xa0 | n);
-    o[1] = (uint8_t)n;
-    uint8_t *text = o + 1 + wide;
-    if (UNLIKELY(copy_ascii(text, at, n, end) != 0)) *out = put_converted(c, at, n, o);
-    else *out = text + n;
-    return at + n;
-}
-
 /* Long UTF-8 is looked at as a whole before any of it is given back. */
 static __attribute__((noinline)) uint8_t *put_long_utf8(const uint8_t *at, uint64_t n, uint8_t *o) {
     o = utf8_valid(at, n) ? put_str_head(o, n) : put_bin_head(o, n);
@@ -266,12 +252,12 @@ static __attribute__((noinline)) uint8_t *put_long_utf8(const uint8_t *at, uint6
     return o + n;
 }
 
-HOT const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+static inline const uint8_t *value_text(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint64_t n;
     at = string_at(c->prefix, at, end, &n);
     if (UNLIKELY(ROW_FAILED(at))) return at;
     uint8_t *text = *out;
-    if (__builtin_expect(n < 256, 1)) { /* as above, without a branch */
+    if (__builtin_expect(n < 256, 1)) { /* the header is chosen without a branch */
         unsigned wide = n > 31;
         text[0] = (uint8_t)(wide ? 0xd9 : 0xa0 | n);
         text[1] = (uint8_t)n;
@@ -322,17 +308,16 @@ static inline const uint8_t *value_binary(const column_plan_t *c, const uint8_t 
 
 /* ---- labels ---- */
 
-HOT const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8_t *next, uint8_t **out) {
+static inline const uint8_t *put_label(const column_plan_t *c, uint32_t index, const uint8_t *next, uint8_t **out) {
     if (UNLIKELY(index > c->count)) return ROW_FAIL(ROW_ERROR_LABEL);
     const uint8_t *label = c->labels + c->label_at[index];
     uint32_t n = c->label_at[index + 1] - c->label_at[index];
-    memcpy(*out, label, 16); /* the labels end with as much slack */
-    if (n > 16) memcpy(*out, label, n);
+    memcpy(*out, label, n);
     *out += n;
     return next;
 }
 
-HOT const uint8_t *value_enum1(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+static inline const uint8_t *value_enum1(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     if (UNLIKELY(end - at < 1)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     return put_label(c, at[0], at + 1, out);
 }

@@ -82,32 +82,30 @@ HOT uint8_t *datetime_text(uint8_t *o, uint64_t packed) {
     return o + 19;
 }
 
-/* The head and text of a DATETIME or TIMESTAMP whose minute the memo holds. */
+/* A DATETIME or TIMESTAMP whose minute the memo holds. Stores 32 bytes. */
 HOT uint8_t *put_in_minute(uint8_t *o, const minute_memo_t *memo, unsigned second, uint32_t microseconds, unsigned digits) {
-    memcpy(o + 1, memo->text, sizeof memo->text);
-    o[17] = ':';
+    memcpy(o, memo->text, sizeof memo->text);
     put_pair(o + 18, second);
-    uint8_t *end = put_fraction(o + 20, microseconds, digits);
-    o[0] = (uint8_t)(0xa0 | (end - o - 1));
-    return end;
+    return put_fraction(o + 20, microseconds, digits);
 }
 
 /* 0: not a date, and the memo is as it was. */
-static __attribute__((noinline)) int memo_datetime(minute_memo_t *memo, uint64_t packed) {
+static __attribute__((noinline)) int memo_datetime(minute_memo_t *memo, uint64_t packed, unsigned digits) {
     uint8_t text[24];
-    if (datetime_text(text, packed) == NULL) return 0;
-    memcpy(memo->text, text, sizeof memo->text);
+    if (datetime_text(text, packed - 0x8000000000ULL) == NULL) return 0;
+    memcpy(memo->text + 1, text, 19);
+    memo->text[0] = (uint8_t)(put_fraction(memo->text + 20, 0, digits) - memo->text - 1 + 0xa0);
     memo->minute = packed >> 6;
     return 1;
 }
 
-HOT const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+static inline const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 5 + FRACTION_BYTES[digits];
     if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint64_t packed = ((uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]) - 0x8000000000ULL, minute = packed >> 6;
+    uint64_t packed = (uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]; /* the sign is set */
     uint32_t microseconds = load_fraction(at + bytes, digits);
     if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
-    if (minute != c->memo->minute && UNLIKELY(!memo_datetime(c->memo, packed))) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (packed >> 6 != c->memo->minute && UNLIKELY(!memo_datetime(c->memo, packed, digits))) return ROW_FAIL(ROW_ERROR_VALUE);
     *out = put_in_minute(*out, c->memo, packed & 63, microseconds, digits);
     return at + bytes;
 }
@@ -127,20 +125,20 @@ static inline uint8_t *put_timestamp(uint8_t *o, uint32_t seconds, uint32_t micr
     return text_end;
 }
 
-static __attribute__((noinline)) void memo_timestamp(minute_memo_t *memo, uint32_t seconds, uint32_t microseconds) {
-    uint8_t text[32];
-    put_timestamp(text, seconds, microseconds, 0);
-    memcpy(memo->text, text + 1, sizeof memo->text);
-    memo->minute = seconds == 0 ? MINUTE_NONE : seconds / 60; /* 0 is no moment: 0000-00-00, unless it has a fraction */
-}
-
-HOT const uint8_t *value_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+static inline const uint8_t *value_timestamp(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 4 + FRACTION_BYTES[digits];
     if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits), minute = seconds / 60;
+    uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits), second = seconds % 60;
     if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
-    if (minute != c->memo->minute || UNLIKELY(seconds == 0)) memo_timestamp(c->memo, seconds, microseconds);
-    *out = put_in_minute(*out, c->memo, seconds - 60 * minute, microseconds, digits);
+    if (seconds < 60) { /* 0 is no moment but 0000-00-00, unless it has a fraction: such a minute isn't kept */
+        *out = put_timestamp(*out, seconds, microseconds, digits);
+        return at + bytes;
+    }
+    if (seconds - second != c->memo->minute) {
+        put_timestamp(c->memo->text, seconds - second, 0, digits);
+        c->memo->minute = seconds - second;
+    }
+    *out = put_in_minute(*out, c->memo, second, microseconds, digits);
     return at + bytes;
 }
 

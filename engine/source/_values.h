@@ -16,84 +16,11 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "_row_key.h"
+#include "_row_plan.h"
 
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "written for little-endian machines, as the binlog's numbers are"
 #endif
-
-enum {
-    ROW_ERROR_TRUNCATED = -1, /* the image ends inside a value */
-    ROW_ERROR_VALUE = -2,     /* bits that no value of this type has: month 14, a decimal group above 999999999 */
-    ROW_ERROR_LABEL = -3,     /* ENUM index or SET bit beyond the labels */
-    ROW_ERROR_LENGTH = -4,    /* longer than the column is declared */
-    ROW_ERROR_JSON = -5,      /* not MySQL's binary JSON: offsets outside, unknown type, too deep */
-    ROW_ERROR_CODEC = -6,     /* a compressed column that can't be inflated; -7 is ROW_ERROR_ROOM */
-    ROW_ERROR_NO_DOCUMENT = -8, /* a partial update of a JSON document that isn't in the first image */
-    ROW_ERROR_LAST = -15,
-};
-#define ROW_FAIL(code) ((const uint8_t *)(intptr_t)(code))
-#define ROW_FAILED(at) ((uintptr_t)(at) >= (uintptr_t)(intptr_t)ROW_ERROR_LAST)
-#define ROW_CODE(at) ((int)(intptr_t)(at))
-
-#define UNLIKELY(condition) __builtin_expect(!!(condition), 0) /* keeps what only damaged bytes reach out of the hot code */
-#define HOT static inline __attribute__((always_inline)) /* part of its step, for its registers and its constants */
-#define ROW_SLACK 64 /* bytes behind the bound that may be written to and then overwritten */
-
-typedef struct column_plan column_plan_t;
-/* Converts n bytes of a character set to UTF-8 at `out`; NULL: these bytes can't be text. Room: 3 bytes for each of n. */
-typedef uint8_t *(*text_convert_t)(const column_plan_t *c, const uint8_t *at, uint64_t n, uint8_t *out);
-/* Writes n bytes of binary JSON as text, not past `limit`; returns its end or NULL. */
-typedef uint8_t *(*json_convert_t)(const uint8_t *at, uint64_t n, uint8_t *out, uint8_t *limit);
-/* Applies the differences of a partial update to a document's text; its new length, -1: more than room, -2: they don't fit it. */
-typedef int64_t (*json_patch_t)(const uint8_t *text, uint64_t text_bytes, const uint8_t *diffs, uint64_t diff_bytes, uint8_t *out,
-                                uint64_t room);
-/* Unpacks n bytes of a zlib or (raw) deflate stream that holds exactly out_bytes; 0: it doesn't. */
-typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_bytes, int raw);
-
-/* The last minute that a column held, as text: rows of one moment mostly have it in common. */
-typedef struct {
-    uint64_t minute;  /* in the column's own unit; MINUTE_NONE: nothing yet */
-    uint8_t text[16]; /* `2026-01-01 00:00` */
-} minute_memo_t;
-#define MINUTE_NONE UINT64_MAX
-
-/* Where the image is being read; what all steps share and few touch. */
-typedef struct {
-    const uint8_t *nulls;  /* the image's NULL bits */
-    uint8_t *limit;        /* of the room that COMPRESSED columns may use */
-    row_key_t *key;
-    uint8_t *out;          /* where the last step left off */
-    const column_plan_t *failed;
-} row_walk_t;
-
-/* Reads one column of an image that holds them all, and goes on with the next one; see _steps.h. */
-typedef const uint8_t *(*row_step_t)(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t *o, row_walk_t *walk);
-
-struct column_plan {
-    row_step_t step[2];   /* where no column is NULL, and where some are */
-    uint8_t op;           /* which of ROW_OPS */
-    uint8_t prefix;       /* bytes of the length in front; or bytes of a number */
-    uint8_t fraction;     /* digits behind the dot of a temporal type */
-    uint8_t key;          /* 1 + place in the primary key; 0: not part of it */
-    uint8_t null_bit;     /* its bit among the NULL bits of a whole image, in byte */
-    uint16_t null_byte;
-    uint32_t width;       /* BINARY(n): n; short DECIMAL: bytes before the dot */
-    uint16_t count;       /* of labels */
-    /* DECIMAL: digits in the leading group, whole groups before the dot, whole groups behind it, digits in the last group */
-    uint8_t lead, groups, fraction_groups, tail;
-    const uint8_t *labels;         /* msgpack strs of ENUM (label 0 is ""), plain UTF-8 of SET */
-    const uint32_t *label_at;      /* count + 1 offsets in labels (ENUM: count + 2) */
-    text_convert_t convert;
-    const uint16_t *codes;         /* character set tables, see _text.h */
-    const uint16_t *more_codes;
-    json_convert_t json;
-    json_patch_t patch;
-    inflate_t inflate;             /* of COMPRESSED columns */
-    minute_memo_t *memo;           /* of DATETIME and TIMESTAMP */
-    uint64_t bound;                /* msgpack bytes, beyond `factor` for each source byte */
-    uint32_t factor;
-};
 
 static const char DIGIT_PAIRS[201] =
     "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
@@ -123,24 +50,31 @@ static inline uint64_t load_be(const uint8_t *p, unsigned n) {
 
 /* ---- msgpack ---- */
 
+/* An integer's head byte and length, by its highest byte in use: bits to shift it down by once its bytes are reversed | head << 8
+ * | bytes of both << 16. */
+#define INTEGER_FORM(HEAD, LOG2) ((64 - (8u << (LOG2))) | ((HEAD) + (LOG2)) << 8 | (1 + (1u << (LOG2))) << 16)
+#define INTEGER_FORMS(HEAD) { \
+    INTEGER_FORM(HEAD, 0), INTEGER_FORM(HEAD, 1), INTEGER_FORM(HEAD, 2), INTEGER_FORM(HEAD, 2), \
+    INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3) }
+
 /* Shortest form. Stores 9 bytes, whatever the length. */
 HOT uint8_t *put_uint(uint8_t *o, uint64_t v) {
-    static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3}; /* log2 of the bytes, by the highest byte in use */
+    static const uint32_t FORMS[8] = INTEGER_FORMS(0xcc);
     if (v < 128) { *o = (uint8_t)v; return o + 1; }
-    unsigned k = CLASS[(63 - __builtin_clzll(v)) >> 3];
-    *o = (uint8_t)(0xcc + k);
-    store_u64(o + 1, __builtin_bswap64(v << (64 - (8u << k))));
-    return o + 1 + (1u << k);
+    uint32_t form = FORMS[(63 - __builtin_clzll(v)) >> 3];
+    *o = (uint8_t)(form >> 8);
+    store_u64(o + 1, __builtin_bswap64(v) >> (form & 63));
+    return o + (form >> 16);
 }
 
 HOT uint8_t *put_int(uint8_t *o, int64_t v) {
-    static const uint8_t CLASS[8] = {0, 1, 2, 2, 3, 3, 3, 3};
+    static const uint32_t FORMS[8] = INTEGER_FORMS(0xd0);
     if (v >= 0) return put_uint(o, (uint64_t)v);
     if (v >= -32) { *o = (uint8_t)v; return o + 1; }
-    unsigned k = CLASS[(64 - __builtin_clzll(~(uint64_t)v)) >> 3];
-    *o = (uint8_t)(0xd0 + k);
-    store_u64(o + 1, __builtin_bswap64((uint64_t)v << (64 - (8u << k))));
-    return o + 1 + (1u << k);
+    uint32_t form = FORMS[(64 - __builtin_clzll(~(uint64_t)v)) >> 3];
+    *o = (uint8_t)(form >> 8);
+    store_u64(o + 1, __builtin_bswap64((uint64_t)v) >> (form & 63));
+    return o + (form >> 16);
 }
 
 /* Shortest header of a str; up to 5 bytes. */
@@ -177,13 +111,12 @@ static inline void put_nine(uint8_t *o, uint32_t v) {
     put_pair(o + 5, low / 100);  put_pair(o + 7, low % 100);
 }
 
-/* The eight digits of v < 10^8 as bytes 0..9, the first one lowest: halves, pairs, digits, each step for all at once. */
+/* The eight digits of v < 10^8 as bytes 0..9, the first one lowest: halves, pairs, digits, each step for all at once. A step
+ * replaces w by w / n | w % n << bits, which is (w << bits) - w / n * ((n << bits) - 1). */
 HOT uint64_t eight_digits(uint32_t v) {
-    uint64_t w = v / 10000 | (uint64_t)(v % 10000) << 32;
-    uint64_t hundreds = (w * 10486 >> 20) & 0x0000007f0000007fULL;
-    w = hundreds | (w - 100 * hundreds) << 16;
-    uint64_t tens = (w * 103 >> 10) & 0x000f000f000f000fULL;
-    return tens | (w - 10 * tens) << 8;
+    uint64_t w = ((uint64_t)v << 32) - v / 10000 * ((UINT64_C(10000) << 32) - 1);
+    w = (w << 16) - ((w * 10486 >> 20) & 0x0000007f0000007fULL) * ((100 << 16) - 1);
+    return (w << 8) - ((w * 103 >> 10) & 0x000f000f000f000fULL) * ((10 << 8) - 1);
 }
 #define EIGHT_ZEROS 0x3030303030303030ULL
 
@@ -206,7 +139,7 @@ HOT unsigned digit_count(uint32_t v) {
 /* Digits without leading zeros, at least one. Stores up to 7 bytes more. */
 HOT uint8_t *put_eight(uint8_t *o, uint32_t v) {
     unsigned digits = digit_count(v);
-    store_u64(o, (eight_digits(v) | EIGHT_ZEROS) >> (64 - 8 * digits));
+    store_u64(o, (eight_digits(v) | EIGHT_ZEROS) >> (-8 * digits & 63)); /* of 64 - 8 * digits */
     return o + digits;
 }
 
@@ -232,9 +165,11 @@ HOT uint8_t *put_decimal(uint8_t *o, uint64_t v) {
 #define VALUE_INTEGER(NAME, BYTES, PUT, EXPRESSION)                                                                     \
     HOT const uint8_t *NAME(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {             \
         (void)c;                                                                                                        \
-        if (UNLIKELY(end - at < BYTES)) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                           \
+        const uint8_t *next = at + BYTES;                                                                               \
+        if (UNLIKELY(next > end)) return ROW_FAIL(ROW_ERROR_TRUNCATED);                                                 \
+        if (ROW_FAILED(next)) __builtin_unreachable();                                                                  \
         *out = PUT(*out, EXPRESSION);                                                                                   \
-        return at + BYTES;                                                                                              \
+        return next;                                                                                                    \
     }
 VALUE_INTEGER(value_tiny, 1, put_int, (int8_t)at[0])
 VALUE_INTEGER(value_tiny_unsigned, 1, put_uint, at[0])
@@ -279,7 +214,7 @@ static inline const uint8_t *value_double(const column_plan_t *c, const uint8_t 
 
 /* 1 to 17 digits before the dot, in `width` bytes, and less than 9 behind it: the text has at most 28 characters, its
  * header 1 byte. */
-HOT const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
+static inline const uint8_t *value_decimal_short(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint8_t place[16];
     const uint8_t *next = at + c->prefix;
     if (UNLIKELY(end - at < 12)) { /* eight bytes are loaded before the dot, and four behind it */
