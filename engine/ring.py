@@ -35,7 +35,7 @@ from engine._ring import (
     Reader,
     Ring,
 )
-from engine._waiting import bell_when, hang_bell, wait_any
+from engine._waiting import bell_when, hang_bell, touch, wait_any
 from engine.errors import InternalError
 from engine.owner import process_start_time
 from engine.record import HEAD_BYTES, unpack_head
@@ -64,6 +64,7 @@ __all__ = [
     "ring_path",
     "state_of",
     "sync_failed",
+    "touch",
     "transaction_marks",
     "view",
     "wait_any",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 import threading
 import time
@@ -13,7 +14,7 @@ import pytest
 
 from engine.errors import RingError
 from engine.record import MIN_RING_BYTES
-from engine.ring import FULL, Reader, Ring, iter_records, wait_any
+from engine.ring import FULL, Reader, Ring, iter_records, touch, wait_any
 from tests.ring_records import number_of, record
 
 pytestmark = pytest.mark.timeout(30)
@@ -175,3 +176,21 @@ def test_a_ring_closed_under_a_wait_stays_mapped_until_it_ends(ring: Ring, reade
 def test_wait_any_takes_1_to_128_readers(reader: Reader, count: int) -> None:
     with pytest.raises(RingError, match=re.escape(f"readers={count}")):
         wait_any([reader] * count, 1)
+
+
+def test_memory_that_was_touched_ahead_costs_no_page_fault_when_it_is_written(ring: Ring) -> None:
+    ring.try_put(record(1, 1000))
+    assert touch(ring, 1000, ring.capacity // 2) == 1000 + ring.capacity // 2
+    assert touch(ring, 1000 + ring.capacity // 2, ring.capacity) == ring.capacity, "the rest comes when the ring begins anew"
+    assert touch(ring, ring.capacity + 5000, 3000) == ring.capacity + 8000
+    before = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt
+    while ring.try_put(record(2, 1000)) != FULL:
+        pass
+    faults = resource.getrusage(resource.RUSAGE_THREAD).ru_minflt - before
+    assert faults < ring.capacity // 4096 // 4
+    reader = ring.add_reader("sink")
+    reader.open()
+    assert take_all(reader) == [1] + [2] * (ring.capacity // 1000 - 1)
+    ring.close()
+    with pytest.raises(RingError, match="closed"):
+        touch(ring, 0, 1000)

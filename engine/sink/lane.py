@@ -13,7 +13,7 @@ from engine.counters import SinkCounter
 from engine.errors import ConfigError
 from engine.position import Identity
 from engine.record import FRAGMENT_BYTES, HEAD_BYTES, Kind, pack_record, unpack_head
-from engine.ring import FULL, Ring
+from engine.ring import FULL, Ring, touch
 from engine.sink.checkpointer import Checkpointer
 from engine.sink.intake import Intake
 from engine.sink.merge import Piece, Round
@@ -22,6 +22,7 @@ from engine.store_note import ENTRY, MOST_SOURCES, NOWHERE_YET, Progress, place_
 
 HEARTBEAT_NS = 1_000_000_000  # a store hears of a source's progress at most so often when none of its records go there
 RECORDS_FILTERED, RECORD_BYTES = SinkCounter.RECORDS_FILTERED, SinkCounter.RECORD_BYTES
+TOUCH_BYTES = 256 << 10  # at once: some 80 µs
 FRAGMENT_RECORD_BYTES = HEAD_BYTES + 21 + FRAGMENT_BYTES
 
 
@@ -52,6 +53,8 @@ class Lane:
         self._known: dict[int, bytes] = {}  # sources whose ring is new: up to where the store has them already
         self._told: list[bytes] = []  # per source: identity up to which the store's reader knows it
         self._heartbeat_ns: list[int] = []
+        self._touched = ring.put
+        self._touch_end = 0 if ring.data_path else ring.put + ring.capacity
 
     def restart(self, intakes: list[Intake], now_ns: int) -> None:
         """Find out from the store's note how far each source had come.
@@ -222,6 +225,18 @@ class Lane:
             self._told[number], self._heartbeat_ns[number] = place, now_ns
             told += 1
         return told
+
+    def touch_ahead(self, most_bytes: int) -> bool:
+        """Take some of the memory behind put from the kernel, up to most_bytes from there: a page fault for each new page is
+        half of what putting a row costs. False: there is nothing to do."""
+        put = self.ring.put
+        start, end = max(self._touched, put), min(put + most_bytes, self._touch_end)
+        if start >= end:
+            return False
+        self._touched = touch(self.ring, start, min(TOUCH_BYTES, end - start))
+        if self._touched == start:  # this kernel can't
+            self._touch_end = 0
+        return True
 
 
 def _start_of(heads: Heads, index: int) -> bytes:

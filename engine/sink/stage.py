@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("engine.sink")
 
 SCHEMA = Kind.SCHEMA
+TOUCH_AHEAD_BYTES = 256 << 20  # of all stores of a sink
 
 
 def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
@@ -201,6 +202,8 @@ class SinkStage:
             return
         if self._full is not None:
             self._full.ring.wait_writable(self._full.wanted_bytes, timeout_ns)
+            return
+        if any(lane.touch_ahead(TOUCH_AHEAD_BYTES // len(self._lanes)) for lane in self._lanes):
             return
         readers: list[Reader] = [intake.reader for intake in self._merge.waiting_for if not intake.ring.writer_finished]
         if self._merge.wait_ns is not None:

@@ -21,8 +21,8 @@
 
 enum {
     NOTE_VERSION = 3,
-    PUBLISH_BYTES = 64 << 10,
-    PUBLISH_RECORDS = 256,
+    PUBLISH_BYTES = 512 << 10, /* at most a 16th of the ring: a fast sink is woken for each, and each of its turns has a price */
+    PUBLISH_RECORDS = 4096,
     SMALL_RECORD_BYTES = 512,       /* begin, commit, heartbeat: the longest GTID and a head fit */
     SCRATCH_KEPT_BYTES = 1 << 20,
     FRAGMENT_HEAD_BYTES = RECORD_HEAD_BYTES + 16 + 5,
@@ -124,7 +124,8 @@ static inline void output_claim_many(output_t *o, uint64_t records, uint64_t n) 
     ring_claim(o->ring, n);
     o->bytes += n;
     o->records += records;
-    if (o->records >= PUBLISH_RECORDS || o->bytes >= PUBLISH_BYTES) output_publish(o);
+    uint64_t sixteenth = o->ring->capacity / 16;
+    if (o->records >= PUBLISH_RECORDS || o->bytes >= (sixteenth < PUBLISH_BYTES ? sixteenth : PUBLISH_BYTES)) output_publish(o);
 }
 static inline void output_claim(output_t *o, uint64_t n) { output_claim_many(o, 1, n); }
 

@@ -9,9 +9,10 @@ from engine.config import Config
 from engine.counters import SinkCounter
 from engine.errors import ConfigError, MetaError
 from engine.instance import Instance
-from engine.record import ABSENT, SPLIT, Kind
+from engine.position import Identity
+from engine.record import ABSENT, SPLIT, Kind, pack_record
 from engine.ring import Ring
-from engine.sink.lane import HEARTBEAT_NS
+from engine.sink.lane import HEARTBEAT_NS, TOUCH_BYTES, Lane
 from engine.sink.stage import build
 from engine.stage import step
 from tests.sink.rig import Origin, expected, key_hash, make_table
@@ -244,3 +245,15 @@ def test_build_finds_rings_readers_and_meta_by_the_names_of_the_instance(tmp_pat
         for ring in rings:
             ring.close()
             Ring.unlink(ring.name)
+
+
+def test_an_idle_sink_takes_the_memory_of_its_store_ahead_and_only_so_far_as_it_is_told():
+    ring = Ring.create(None, 4 * TOUCH_BYTES)
+    ring.open_writer()
+    lane = Lane(0, ring)
+    assert [lane.touch_ahead(2 * TOUCH_BYTES) for _ in range(3)] == [True, True, False]
+    record = pack_record(Kind.HEARTBEAT, source=1, identity=Identity(1, 4, 0, 0), time_us=0)
+    while ring.put < TOUCH_BYTES:
+        ring.try_put(record)
+    assert [lane.touch_ahead(10 * TOUCH_BYTES) for _ in range(3)] == [True, True, False], "all of the ring, once"
+    ring.close()

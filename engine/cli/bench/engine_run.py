@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from engine.cli.bench.processes import family
 from engine.config import Config, parse_address
 from engine.errors import EngineError
 
 START_S = 60.0
 STOP_S = 15.0
-_POLL_S = 0.02
+_POLL_S = 0.01
 
 
 class Transport(StrEnum):
@@ -50,9 +53,36 @@ def listen_address(transport: Transport, folder: Path) -> str:
         return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
 
 
+class HeldSources:
+    """Stops the processes of an engine's sources before they connect, until it is left: all others have started by then."""
+
+    def __init__(self) -> None:
+        self._pids: set[int] = set()
+
+    def look(self, supervisor: int) -> None:
+        """To be called again and again while the engine starts: a source takes longer to load than from one look to the next."""
+        for pid, title in family(supervisor):
+            if title.startswith("source ") and pid not in self._pids:
+                self._pids.add(pid)
+                os.kill(pid, signal.SIGSTOP)
+
+    @contextmanager
+    def going(self) -> Iterator[None]:
+        """From now on they go; a `flow` for `streamed`."""
+        self.let_go()
+        yield
+
+    def let_go(self) -> None:
+        while self._pids:
+            with suppress(ProcessLookupError):
+                os.kill(self._pids.pop(), signal.SIGCONT)
+
+
 @contextmanager
-def running_engine(config: Config, folder: Path) -> Iterator[int]:
+def running_engine(config: Config, folder: Path, meanwhile: Callable[[int], None] | None = None) -> Iterator[int]:
     """Started as `binlog-engine run` does it; gives the supervisor's pid once consumers can connect.
+
+    meanwhile: called with that pid every _POLL_S until then.
 
     Raises:
         EngineError: it didn't start; with the end of its log.
@@ -69,7 +99,7 @@ def running_engine(config: Config, folder: Path) -> Iterator[int]:
             assert process.stdin is not None
             process.stdin.write(config.model_dump_json(by_alias=True).encode())
             process.stdin.close()
-            _await_listening(config.server.listen[0], process, log)
+            _await_listening(config.server.listen[0], process, log, meanwhile)
             yield process.pid
         finally:
             process.terminate()
@@ -79,10 +109,12 @@ def running_engine(config: Config, folder: Path) -> Iterator[int]:
             process.wait()
 
 
-def _await_listening(listen: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await_listening(listen: str, process: subprocess.Popen[bytes], log: Path, meanwhile: Callable[[int], None] | None) -> None:
     kind, host, port = parse_address(listen)
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
+        if meanwhile is not None:
+            meanwhile(process.pid)
         with socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET) as probe:
             if not probe.connect_ex(host if kind == "unix" else (host, port)):
                 return

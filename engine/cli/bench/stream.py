@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from enum import StrEnum
 from importlib import import_module
@@ -17,7 +17,7 @@ import typer
 import engine
 from engine.cli.bench.binlog_end import End, end_of_binlog
 from engine.cli.bench.drain import drain_limit
-from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen_address, running_engine
+from engine.cli.bench.engine_run import START_S, HeldSources, Transport, bench_config, listen_address, running_engine
 from engine.cli.bench.processes import Watch
 from engine.cli.bench.result import Limit, Result, check_content, check_equal
 from engine.cli.bench.server_url import ChecksumOption, FromOption, JsonOption, LimitOption, RepeatOption, RowsOption, UrlArgument
@@ -100,9 +100,9 @@ def streamed(
 ) -> Result:
     """One measurement with an engine of its own.
 
-    flow: where the caller keeps the server from answering until all processes have started and wait. Entered then, with the
-    supervisor's pid, it lets the server answer; it is left after the last ack. `more["cpu_s"]` has the processor time of each
-    process from the source's connection to the last ack, by title.
+    Nothing comes until all other processes have started and wait: the source is held back until then, or, with flow, the caller
+    keeps the server from answering. Entered then, with the supervisor's pid, flow lets the server answer; it is left after the
+    last ack. `more["cpu_s"]` has the processor time of each process from the source's connection to the last ack, by title.
 
     Raises:
         EngineError: the engine didn't start, nothing arrives any more, or what arrived is not what was read.
@@ -112,14 +112,15 @@ def streamed(
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
         listen = listen_address(how.transport, Path(folder))
         config = bench_config(url, start, Path(folder), listen, **how.tables)
-        with running_engine(config, Path(folder)) as pid, Watch(pid) as watch:
-            if flow is not None:
-                _await_rest(watch)
-            with flow(pid) if flow is not None else nullcontext():
-                result, cpu_s = _consume(config, listen, end, how.consume, watch)
+        with ExitStack() as stack:
+            held = HeldSources()
+            pid = stack.enter_context(running_engine(config, Path(folder), held.look if flow is None else None))
+            stack.callback(held.let_go)
+            watch = stack.enter_context(Watch(pid))
+            _await_rest(watch)
+            with held.going() if flow is None else flow(pid):
+                result = _consume(config, listen, end, how.consume, watch)
             watch.look()
-    if flow is not None:  # otherwise some of it is the start's
-        result.more["cpu_s"] = cpu_s
     result.limit = limit
     result.more |= {"server": end.server, "peak_mb": watch.peak_mb}
     return result
@@ -136,8 +137,8 @@ def _await_rest(watch: Watch) -> None:
         spent = taken - before
 
 
-def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Watch) -> tuple[Result, dict[str, float]]:
-    """Read until the source has come to the end and all its rows have arrived; processor seconds by process, beside the result.
+def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Watch) -> Result:
+    """Read until the source has come to the end and all its rows have arrived.
 
     The clock starts when the source connects to the server, and stops when the last batch is acked.
     """
@@ -166,13 +167,13 @@ def _consume(config: Config, listen: str, end: End, consume: Consume, watch: Wat
             elif time.monotonic_ns() - last_ns > START_S * 1e9:
                 raise EngineError("bench: nothing arrives any more", rows=rows, read=counters[SourceCounter.ROWS])
             batch = session.get(wait_ms=_WAIT_MS)
-        cpu_s = {title: (after - before.get(title, 0)) / 1e9 for title, after in watch.cpu_ns().items()}
+        cpu_s = {title: round((after - before.get(title, 0)) / 1e9, 6) for title, after in watch.cpu_ns().items()}
     size = counters[SourceCounter.BINLOG_BYTES]
     check_equal("rows consumed", rows, counters[SourceCounter.ROWS])
     seconds = (last_ns - counters[SourceCounter.CONNECTED_NS]) / 1e9
     counters.release()
     ring.close()
-    return Result(f"stream {consume}", rows, size, [seconds], {"checksum": check_content(checksum, None)}), cpu_s
+    return Result(f"stream {consume}", rows, size, [seconds], {"checksum": check_content(checksum, None), "cpu_s": cpu_s})
 
 
 def _take(batch: engine.Batch, consume: Consume) -> int:
