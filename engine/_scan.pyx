@@ -66,6 +66,9 @@ cdef enum:
     MAX_TABLES_AT_FIRST = 256
 
 
+cdef uint64_t NO_START = <uint64_t>-1  # of data that isn't part of a ring
+
+
 cdef struct source_t:
     uint32_t number
     bint has_acked       # positions up to `acked` were acked in an earlier life
@@ -96,6 +99,18 @@ cdef struct run_t:       # of records that are handed out
 cdef struct table_t:
     uint32_t key
     uint16_t source
+
+
+cdef struct progress_t:  # of a scan that has come to the end of the data, for the next one with more
+    bint on              # there is one
+    uint64_t start       # sequence of the data's first byte
+    uint64_t max_rows
+    uint64_t max_bytes
+    bint in_run
+    int unfinished
+    int in_change
+    int n_dirty
+    uint64_t seam        # the last one, 0: none yet
 
 
 cdef struct totals_t:    # of the records up to `end`
@@ -171,6 +186,7 @@ cdef class Scanner:
     cdef uint32_t stamp
     cdef totals_t now, at_end
     cdef bint is_open, is_full
+    cdef progress_t progress
     cdef const uint8_t *data
     cdef dict open_before
 
@@ -202,10 +218,12 @@ cdef class Scanner:
             source.has_acked = True
             source.file, source.start, source.event, source.row = identity
 
-    def scan(self, const uint8_t[::1] data, dict open_before, uint64_t max_rows, uint64_t max_bytes, int how=_WHOLE):
+    def scan(self, const uint8_t[::1] data, dict open_before, uint64_t max_rows, uint64_t max_bytes, int how=_WHOLE,
+             uint64_t start=NO_START):
         """Find the next batch at the start of `data`; False: there is none yet.
 
-        open_before: source number → GTID or None of the transactions that are open where `data` starts.
+        open_before: source number → GTID or None of the transactions that are open where `data` starts. start: sequence of
+        the first byte. Called again with the same one, a scan that came to the end of the data goes on from there.
 
         Raises:
             InternalError: the data are not records.
@@ -216,20 +234,26 @@ cdef class Scanner:
         cdef bint full
         if n == 0:
             return False
-        for number in open_before:
-            if self._source(number) is NULL:
-                raise MemoryError
-        for i in range(self.n_sources):
-            source = &self.sources[i]
-            source.open_before = source.number in open_before
-        self.open_before = open_before
+        if not (self.progress.on and self.progress.start == start and self.now.end <= n and self.open_before is open_before
+                and self.progress.max_rows == max_rows and self.progress.max_bytes == max_bytes):
+            self.progress.on = False
+            for number in open_before:
+                if self._source(number) is NULL:
+                    raise MemoryError
+            for i in range(self.n_sources):
+                source = &self.sources[i]
+                source.open_before = source.number in open_before
+            self.open_before = open_before
         self.data = &data[0]
         with nogil:
             found = self._scan(n, max_rows, max_bytes, how)
             if found == RESCAN:  # the seam is not where the scan has stopped; what is beyond it must not count
                 full = self.is_full
                 found = self._scan(self.now.end, max_rows, max_bytes, _SEAM)
+                self.progress.on = False
                 self.is_full = full
+        self.progress.on = self.progress.on and start != NO_START
+        self.progress.start, self.progress.max_rows, self.progress.max_bytes = start, max_rows, max_bytes
         if found == NO_MEMORY:
             raise MemoryError
         if found == NOT_A_RECORD:
@@ -351,10 +375,16 @@ cdef class Scanner:
         cdef uint32_t length, number, key, last_key = 0, last_number = NO_SOURCE
         cdef uint8_t kind
         cdef bint is_change, ends_change, was_unfinished, in_run = False
+        cdef progress_t *progress = &self.progress
         cdef int unfinished = 0, in_change = 0, n_dirty = 0
-        cdef uint64_t seam = 0  # the last one, 0: none yet
+        cdef uint64_t seam = 0
 
-        self._start_over()
+        if progress.on:
+            in_run, unfinished, in_change, n_dirty = progress.in_run, progress.unfinished, progress.in_change, progress.n_dirty
+            seam = progress.seam
+        else:
+            self._start_over()
+        progress.on = False
         while now.end < n:
             p = data + now.end
             if n - now.end < RECORD_HEAD_BYTES:
@@ -440,10 +470,11 @@ cdef class Scanner:
             elif in_change == 0 and now.rows:
                 seam = now.end
 
-        if self.at_end.end:
-            return FOUND
-        if how == _WHOLE:
-            return NOTHING
+        if self.at_end.end or how == _WHOLE:
+            progress.on = True
+            progress.in_run, progress.unfinished, progress.in_change, progress.n_dirty = in_run, unfinished, in_change, n_dirty
+            progress.seam = seam
+            return FOUND if self.at_end.end else NOTHING
         if seam == now.end or how == _PIECE:
             self._keep_all()
             return FOUND

@@ -132,7 +132,7 @@ class Cursor:
                 return None
             how = PIECE if self._is_pressed() else SEAM if patience_over else WHOLE
             scanner = self._scanner
-            if not scanner.scan(view, self._open, max_rows, max_bytes, how):
+            if not scanner.scan(view, self._open, max_rows, max_bytes, how, self.reader.get):
                 self.held_back = True
                 return None
             if scanner.telling:

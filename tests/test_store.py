@@ -3,7 +3,10 @@
 from contextlib import closing
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from engine._scan import PIECE, SEAM, WHOLE, Scanner
 from engine.counters import ConsumerCounter
 from engine.errors import InternalError, Refused
 from engine.file_store import Checkpoints, make_store
@@ -211,6 +214,31 @@ def test_a_source_that_stands_still_inside_a_transaction_does_not_hold_the_other
     batch = cursor.next_batch(100, MIB)
     assert (batch.rows, batch.open) == (2, False)
     assert batch.transactions == batch.open_after == {1: dead.gtid}
+
+
+@given(
+    sources=st.lists(st.integers(0, 1), min_size=1, max_size=12), rows=st.integers(1, 5), looks=st.sets(st.integers(1, 60)),
+    most=st.sampled_from([(4, MIB), (100, 900), (100, MIB)]), how=st.sampled_from([WHOLE, SEAM, PIECE]), skips=st.booleans(),
+)  # fmt: skip
+@settings(max_examples=200, deadline=None)
+def test_a_scan_that_goes_on_finds_what_one_from_the_start_finds(sources, rows, looks, most, how, skips):
+    histories = [History(1), History(2)]
+    records = [history.begin() for history in histories]
+    for source in sources:
+        history = histories[source]
+        records += [history.change() for _ in range(rows)] + history.fragments(3, 50)
+        records += [history.commit(), history.heartbeat(), history.begin()]
+    acked = {1: unpack_head(records[len(records) // 2]).identity} if skips else {}
+    going_on, open_before = Scanner(acked), {}
+    for end in sorted({min(look, len(records)) for look in looks}):
+        seen = b"".join(records[:end])
+        found = [
+            (scanner.scan(seen, open_before, *most, how, 7), scanner.full, scanner.open, scanner.end, scanner.rows, scanner.bytes,
+             scanner.telling, scanner.pieces(), scanner.table_keys(), scanner.positions(), scanner.open_at_first(),
+             scanner.open_after())
+            for scanner in (going_on, Scanner(acked))
+        ]  # fmt: skip
+        assert found[0] == found[1]
 
 
 def test_every_table_key_is_named_once_however_many_there_are(ring, cursor):
