@@ -12,7 +12,7 @@ import numpy
 from engine.errors import InternalError
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint16_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from engine._heads cimport Heads
 
@@ -151,6 +151,47 @@ cdef class Selector:
         if not 0 <= lane < self.lanes:
             raise InternalError("no such lane", lane=lane, lanes=self.lanes)
         return self.arrays[lane][:self.count[lane]]
+
+
+def look_up(Heads heads not None, Py_ssize_t a, Py_ssize_t b, const uint16_t[::1] targets not None, uint16_t unknown):
+    """Of the records [a, b) what `targets` has for their table keys, and whether `unknown` is among them."""
+    cdef Py_ssize_t i
+    cdef uint16_t target
+    cdef bint found = False
+    if not 0 <= a <= b <= heads.count or heads.max_table >= targets.shape[0]:
+        raise InternalError("no such records to look up", start=a, end=b, records=heads.count, most=heads.max_table)
+    array = numpy.empty(b - a, numpy.uint16)
+    cdef uint16_t[::1] out = array
+    with nogil:
+        for i in range(b - a):
+            target = targets[heads._table[a + i]]
+            found |= target == unknown
+            out[i] = target
+    return array, found
+
+
+def spread(Heads heads not None, Py_ssize_t a, const uint16_t[::1] targets not None, uint16_t by_hash,
+           const uint16_t[::1] lanes not None):
+    """The targets of the records from `a` on, with the lane of the partition that its key hash names where one is `by_hash`.
+
+    lanes: of each partition. Returns them, and the or of the flags of the records that went by their hash.
+    """
+    cdef Py_ssize_t i, n = targets.shape[0]
+    cdef uint64_t partitions = lanes.shape[0], mask = partitions - 1, key_hash
+    cdef bint is_power = partitions & mask == 0  # a division takes several times as long
+    cdef uint8_t flags = 0
+    if not 0 <= a <= a + n <= heads.count or not partitions:
+        raise InternalError("no such records to spread", start=a, end=a + n, records=heads.count)
+    array = numpy.empty(n, numpy.uint16)
+    cdef uint16_t[::1] out = array
+    with nogil:
+        for i in range(n):
+            out[i] = targets[i]
+            if targets[i] == by_hash:
+                key_hash = heads._key_hash[a + i]
+                out[i] = lanes[key_hash & mask if is_power else key_hash % partitions]
+                flags |= heads._flags[a + i]
+    return array, flags
 
 
 def ends(Heads heads not None, Py_ssize_t a, Py_ssize_t b):

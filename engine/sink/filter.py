@@ -1,4 +1,4 @@
-"""Which tables a destination takes: one answer per table key, kept in an array that NumPy looks up by the thousand."""
+"""Which tables a destination takes: one answer per table key, kept in an array that is looked up by the thousand."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
+from engine._heads import Heads
+from engine._selection import look_up
 from engine.errors import MetaError
 from engine.schema import TableSchema
 from engine.table_filter import TableFilter
@@ -47,17 +49,16 @@ class TableTargets:
                 self._wanted.add(key)
         return key in self._wanted
 
-    def look_up(self, tables: NDArray[np.uint32], max_key: int) -> NDArray[np.uint16]:
-        """The targets of many records; `max_key` is at least the highest of `tables`.
+    def look_up(self, heads: Heads, a: int, b: int) -> NDArray[np.uint16]:
+        """The targets of the records [a, b).
 
         Raises:
             MetaError: neither the ring nor meta has the schema of a key.
         """
-        self._grow(max_key)
-        found = self._targets[tables]
-        unknown = found == UNKNOWN
-        if unknown.any():
-            for key in np.unique(tables[unknown]).tolist():
+        self._grow(heads.max_table)
+        found, has_unknown = look_up(heads, a, b, self._targets, UNKNOWN)
+        if has_unknown:
+            for key in np.unique(heads.table[a:b][found == UNKNOWN]).tolist():
                 packed = self._packed_schema(key)
                 if packed is None:
                     raise MetaError(
@@ -65,7 +66,7 @@ class TableTargets:
                         remedy="the data_dir is not the one the records were made with; start with an empty one",
                     )  # fmt: skip
                 self.learn(key, TableSchema.unpack(packed))
-            found = self._targets[tables]
+            found, _ = look_up(heads, a, b, self._targets, UNKNOWN)
         return found
 
     def wants_schema(self, record: bytes, key: int) -> bool:

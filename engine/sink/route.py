@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._heads import Heads, finish_hash, table_seed
-from engine._selection import EVERYWHERE, PART_OF_ALL, Selector
+from engine._selection import EVERYWHERE, PART_OF_ALL, Selector, spread
 from engine.errors import ConfigError
 from engine.record import KEY_CHANGED, Kind
 from engine.schema import TableSchema
@@ -129,21 +129,20 @@ class Router:
     def route(
         self, heads: Heads, a: int, b: int, targets: NDArray[np.uint16], rest_lane: int
     ) -> tuple[NDArray[np.uint16], list[Split], int]:
-        """Lanes of the records [a, b), in place of `targets` from the table keys.
+        """Lanes of the records [a, b), whose table keys have `targets`.
 
         rest_lane is the lane of a fragmented change whose first fragments came before `a`. Returns lanes, splits, and the
         same for what comes after `b`.
         """
-        by_hash = targets == BY_HASH
-        if self._partitions == 1 or not by_hash.any():
+        if self._partitions == 1 or self._by == "table":
             return targets, [], rest_lane
         if isinstance(self._by, list):
-            return self._route_by_columns(heads, a, b, targets, by_hash, rest_lane)
-        lanes = np.where(by_hash, self._lanes_of(heads.key_hash[a:b]), targets)
-        changed = heads.flags[a:b] & KEY_CHANGED
-        if not changed.any():
+            by_hash = targets == BY_HASH
+            return self._route_by_columns(heads, a, b, targets, by_hash, rest_lane) if by_hash.any() else (targets, [], rest_lane)
+        lanes, flags = spread(heads, a, targets, BY_HASH, self._lanes)
+        if not flags & KEY_CHANGED:
             return lanes, [], NOWHERE
-        moved = np.flatnonzero(by_hash & (changed != 0))
+        moved = np.flatnonzero((targets == BY_HASH) & (heads.flags[a:b] & KEY_CHANGED != 0))
         for index in moved[heads.kind[moved + a] == FRAGMENT].tolist():
             self._warn_unsplit(int(heads.table[a + index]))
         moved = moved[heads.kind[moved + a] == UPDATE] + a

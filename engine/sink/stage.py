@@ -166,7 +166,7 @@ class SinkStage:
             marks, kinds, _ = intake.marks(a, b)
             for index in marks[kinds == SCHEMA].tolist():
                 wanted_schemas[index] = self._tables.wants_schema(heads.record(index), int(heads.table[index]))
-        targets = self._tables.look_up(heads.table[a:b], heads.max_table)
+        targets = self._tables.look_up(heads, a, b)
         targets, splits, intake.rest_lane = self._router.route(heads, a, b, targets, intake.rest_lane)
         return select(
             self._selectors[number], heads, a, b, targets, splits, [lane.tracks[number].open for lane in lanes],
