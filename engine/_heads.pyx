@@ -65,7 +65,7 @@ cdef extern from * nogil:
 cdef enum:
     LEAST_RECORD = RECORD_HEAD_BYTES + 2  # before and after take at least a byte each
     FRAGMENT_FRAME = 21                   # 0x93 and three times 0xce u32; 0xc6 u32: what surrounds a chunk
-    PREFETCH_BYTES = 1024                 # about ten records ahead
+    PREFETCH_BYTES = 2048                 # about a dozen records ahead
     PREFETCH_RUNS = 8                     # where a store takes some of the records only
 
 cdef enum:  # answers of hash_row
@@ -123,6 +123,7 @@ cdef class Heads:
             while at < n and count < self.capacity:
                 p = data + at
                 record_prefetch(p + PREFETCH_BYTES)
+                record_prefetch(p + PREFETCH_BYTES + 64)  # most heads lie in two lines
                 length = record_u32(p + RECORD_LENGTH_AT)
                 if length < LEAST_RECORD or length > n - at:
                     break
