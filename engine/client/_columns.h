@@ -17,9 +17,6 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
-#ifdef __SSE2__
-#include <emmintrin.h>
-#endif
 
 #include "_reading.h"
 
@@ -65,6 +62,9 @@ typedef struct {
     table_t *table;
     uint32_t key;        /* that `table` belongs to */
     bool before;         /* which row image is wanted */
+    const uint8_t *run;  /* the first of the records, all alike, whose marks are not written yet; NULL: none */
+    uint64_t run_row;    /* its row */
+    source_t *run_source;
 } walk_t;
 
 static inline uint64_t element_bytes(const column_t *column) { return column->kind == COLUMN_FLOAT ? 4 : 8; }
@@ -172,19 +172,25 @@ static bool grow_values(column_t *column, uint64_t wanted) {
     return true;
 }
 
-static walk_answer add_null(const table_t *table, column_t *column) {
-    uint64_t row = table->rows;
+/* No value in the rows [first, last). */
+static walk_answer add_nulls(const table_t *table, column_t *column, uint64_t first, uint64_t last) {
     if (column->valid == NULL) {
         if ((column->valid = malloc((table->room + 7) / 8)) == NULL) return WALK_NO_MEMORY;
         memset(column->valid, 0xff, (table->room + 7) / 8);
     }
-    column->valid[row >> 3] &= (uint8_t)~(1u << (row & 7));
-    column->nulls++;
-    if (column->kind == COLUMN_SEEN) return WALK_END;
-    if (has_offsets(column->kind)) column->offsets[row + 1] = column->offsets[row];
-    else if (column->kind == COLUMN_FLOAT) ((uint32_t *)column->values)[row] = 0;
-    else ((uint64_t *)column->values)[row] = 0;
+    column->nulls += last - first;
+    for (uint64_t row = first; row < last; row++) {
+        column->valid[row >> 3] &= (uint8_t)~(1u << (row & 7));
+        if (column->kind == COLUMN_SEEN) continue;
+        if (has_offsets(column->kind)) column->offsets[row + 1] = column->offsets[row];
+        else if (column->kind == COLUMN_FLOAT) ((uint32_t *)column->values)[row] = 0;
+        else ((uint64_t *)column->values)[row] = 0;
+    }
     return WALK_END;
+}
+
+static walk_answer add_null(const table_t *table, column_t *column) {
+    return add_nulls(table, column, table->rows, table->rows + 1);
 }
 
 static inline void end_bytes(const table_t *table, column_t *column, uint64_t used) {
@@ -206,19 +212,6 @@ static inline walk_answer add_bytes(const table_t *table, column_t *column, cons
 
 /* As add_bytes, and ODD where it isn't UTF-8. */
 static inline walk_answer add_utf8(const table_t *table, column_t *column, const uint8_t *bytes, uint64_t n, const uint8_t *limit) {
-#ifdef __SSE2__
-    uint64_t used = column->used;
-    if (n <= 32 && limit - bytes >= 32 && used + n + COPY_AT_ONCE <= column->room && used + n <= INT32_MAX) {
-        __m128i low = _mm_loadu_si128((const __m128i *)bytes), high = _mm_loadu_si128((const __m128i *)(bytes + 16));
-        uint64_t not_ascii = (uint32_t)_mm_movemask_epi8(low) | (uint32_t)_mm_movemask_epi8(high) << 16;
-        if ((not_ascii & ((1ULL << n) - 1)) == 0) {
-            _mm_storeu_si128((__m128i *)(column->values + used), low);
-            _mm_storeu_si128((__m128i *)(column->values + used + 16), high);
-            end_bytes(table, column, used + n);
-            return WALK_END;
-        }
-    }
-#endif
     return is_utf8(bytes, n) ? add_bytes(table, column, bytes, n, limit) : WALK_ODD;
 }
 
@@ -245,6 +238,50 @@ static walk_answer add_floats(const table_t *table, column_t *column, uint64_t c
     column->offsets[table->rows + 1] = (int32_t)(column->used / 4);
     *next = p;
     return WALK_END;
+}
+
+/* How msgpack writes integers: where the number's big-endian bytes begin behind the first byte, how many bytes the value takes, and
+ * how far eight bytes from there are shifted. bytes 0: it is no integer. */
+typedef struct { uint8_t at, bytes, shift; bool is_signed; } integer_form;
+
+static const integer_form integer_forms[256] = {
+    [0x00 ... 0x7f] = {0, 1, 56, false}, [0xe0 ... 0xff] = {0, 1, 56, true},
+    [0xcc] = {1, 2, 56, false}, [0xcd] = {1, 3, 48, false}, [0xce] = {1, 5, 32, false}, [0xcf] = {1, 9, 0, false},
+    [0xd0] = {1, 2, 56, true},  [0xd1] = {1, 3, 48, true},  [0xd2] = {1, 5, 32, true},  [0xd3] = {1, 9, 0, true},
+};
+
+enum { QUICK_BYTES = 40 };  /* that may be read from where a quick value begins, whatever it is */
+
+/* As add_value, for what most values are: integers and short ASCII text. Where QUICK_BYTES may be read behind `end`; p < end. NULL: it is
+ * something else, and nothing was done. */
+static inline const uint8_t *add_quickly(column_t *column, uint64_t row, const uint8_t *p) {
+    uint8_t b = *p;
+    if (column->kind == COLUMN_INT || column->kind == COLUMN_UINT) {
+        integer_form form = integer_forms[b];
+        uint64_t eight = record_u64(p + form.at);
+        int64_t number = form.is_signed ? (int64_t)eight >> form.shift : (int64_t)(eight >> form.shift);
+        if (form.bytes == 0 || (number < 0 && form.is_signed != (column->kind == COLUMN_INT))) return NULL;
+        ((int64_t *)column->values)[row] = number;
+        return p + form.bytes;
+    }
+#ifdef __SSE2__
+    if (column->kind == COLUMN_STR) {
+        uint64_t n = b & 31, used = column->used;
+        if ((b & 0xe0) != 0xa0) {
+            if (b != 0xd9 || (n = *++p) > 32) return NULL;
+        }
+        p++;
+        __m128i low = _mm_loadu_si128((const __m128i *)p), high = _mm_loadu_si128((const __m128i *)(p + 16));
+        uint64_t not_ascii = (uint32_t)_mm_movemask_epi8(low) | (uint64_t)(uint32_t)_mm_movemask_epi8(high) << 16;
+        if ((not_ascii & ((UINT64_C(1) << n) - 1)) != 0 || used + n + COPY_AT_ONCE > column->room || used + n > INT32_MAX) return NULL;
+        _mm_storeu_si128((__m128i *)(column->values + used), low);
+        _mm_storeu_si128((__m128i *)(column->values + used + 16), high);
+        column->used = used + n;
+        column->offsets[row + 1] = (int32_t)(used + n);
+        return p + n;
+    }
+#endif
+    return NULL;
 }
 
 /* One value of one column, read at *p, which moves on. */
@@ -299,31 +336,54 @@ static inline void write_position(source_t *source, const uint8_t *record) {
                                                                       file, (unsigned long long)start);
 }
 
-/* Text of ours, behind which COPY_AT_ONCE bytes may be read. */
-static inline walk_answer add_text(const table_t *table, column_t *column, const char *text, uint64_t n) {
-    return add_bytes(table, column, (const uint8_t *)text, n, (const uint8_t *)text + n + COPY_AT_ONCE);
+/* The same text in the rows [first, last), which come next. limit: up to where it may be read. */
+static walk_answer repeat_text(column_t *column, uint64_t first, uint64_t last, const uint8_t *text, uint64_t n, const uint8_t *limit) {
+    enum { AT_ONCE = 4096 };  /* what is copied again and again stays in the nearest cache */
+    uint64_t used = column->used, bytes = n * (last - first), most = n == 0 || n > AT_ONCE ? n : AT_ONCE - AT_ONCE % n;
+    if (used + bytes > INT32_MAX) return WALK_ODD;
+    if (used + bytes + COPY_AT_ONCE > column->room && !grow_values(column, used + bytes + COPY_AT_ONCE)) return WALK_NO_MEMORY;
+    uint8_t *to = column->values + used;
+    if (n <= COPY_AT_ONCE && limit - text >= COPY_AT_ONCE) memcpy(to, text, COPY_AT_ONCE);
+    else memcpy(to, text, n);
+    for (uint64_t done = n, step; done < bytes; done += step) {
+        step = done < most ? done : most;
+        if (step > bytes - done) step = bytes - done;
+        memcpy(to + done, to, step);
+    }
+    column->used = used + bytes;
+    for (uint64_t row = first; row < last; row++) column->offsets[row + 1] = (int32_t)(used += n);
+    return WALK_END;
 }
 
-/* What happened to the row, when and where. */
-static inline walk_answer add_marks(const table_t *table, source_t *source, const uint8_t *record) {
+static walk_answer repeat_ours(column_t *column, uint64_t first, uint64_t last, const char *text, uint64_t n) {
+    return repeat_text(column, first, last, (const uint8_t *)text, n, (const uint8_t *)text + n + COPY_AT_ONCE);
+}
+
+/* What happened to the rows of the run, when and where: the marks of records that are alike are written together. */
+static walk_answer end_run(walk_t *walk) {
     static const char ops[18 + COPY_AT_ONCE] = "insertupdatedelete";
+    const uint8_t *record = walk->run;
+    if (record == NULL) return WALK_END;
+    table_t *table = walk->table;
+    source_t *source = walk->run_source;
     column_t *marks = table->columns + table->width;
-    uint64_t time = record_u64(record + RECORD_TIME_AT);
+    uint64_t time = record_u64(record + RECORD_TIME_AT), first = walk->run_row, last = table->rows;
     walk_answer answer;
+    walk->run = NULL;
     if (time > INT64_MAX) return WALK_ODD;
-    ((uint64_t *)marks[COLUMN_TIME].values)[table->rows] = time;
+    for (uint64_t row = first; row < last; row++) ((uint64_t *)marks[COLUMN_TIME].values)[row] = time;
     write_position(source, record);
     const char *op = ops + 6 * (record[RECORD_KIND_AT] - RECORD_INSERT);
-    if ((answer = add_text(table, &marks[COLUMN_OP], op, 6)) != WALK_END) return answer;
-    if ((answer = add_text(table, &marks[COLUMN_SOURCE], source->name, source->name_bytes)) != WALK_END) return answer;
-    if ((answer = add_text(table, &marks[COLUMN_POSITION], source->position, source->position_bytes)) != WALK_END) return answer;
-    if (source->gtid == NULL) return add_null(table, &marks[COLUMN_GTID]);
-    return add_bytes(table, &marks[COLUMN_GTID], source->gtid, source->gtid_bytes, source->gtid_limit);
+    if ((answer = repeat_ours(&marks[COLUMN_OP], first, last, op, 6)) != WALK_END) return answer;
+    if ((answer = repeat_ours(&marks[COLUMN_SOURCE], first, last, source->name, source->name_bytes)) != WALK_END) return answer;
+    answer = repeat_ours(&marks[COLUMN_POSITION], first, last, source->position, source->position_bytes);
+    if (answer != WALK_END) return answer;
+    if (source->gtid == NULL) return add_nulls(table, &marks[COLUMN_GTID], first, last);
+    return repeat_text(&marks[COLUMN_GTID], first, last, source->gtid, source->gtid_bytes, source->gtid_limit);
 }
 
-/* One change into its table. */
-static inline walk_answer add_change(table_t *table, source_t *source, bool before, const uint8_t *record, const uint8_t *end,
-                                     const uint8_t *limit) {
+/* The row of one change into its table. */
+static inline walk_answer add_change(table_t *table, bool before, const uint8_t *record, const uint8_t *end, const uint8_t *limit) {
     const uint8_t *p = record + RECORD_HEAD_BYTES;
     value_t value;
     walk_answer answer;
@@ -345,13 +405,16 @@ static inline walk_answer add_change(table_t *table, source_t *source, bool befo
     } else {
         p = read_value(p, end, &value);
         if (p == NULL || value.type != VALUE_ARRAY || value.count != table->width) return WALK_ODD;
-        for (uint32_t i = 0; i < table->width; i++)
-            if ((answer = add_value(table, &table->columns[i], &p, end, limit)) != WALK_END) return answer;
+        bool quick = limit - end >= QUICK_BYTES;
+        for (column_t *column = table->columns, *last = column + table->width; column < last; column++) {
+            const uint8_t *next = quick && p < end ? add_quickly(column, table->rows, p) : NULL;
+            if (next != NULL) p = next;
+            else if ((answer = add_value(table, column, &p, end, limit)) != WALK_END) return answer;
+        }
         if (kind == RECORD_DELETE && (p >= end || *p != 0xc0)) return WALK_ODD;
         if (take_first) p = step_over(p, end);
     }
     if (p != end) return WALK_ODD;
-    if ((answer = add_marks(table, source, record)) != WALK_END) return answer;
     table->rows++;
     return WALK_END;
 }
@@ -365,35 +428,46 @@ static bool find_source(walk_t *walk, uint32_t number) {
     return false;
 }
 
-/* Changes and transaction marks from `at` on. Stops at the end, at a record that Python has to read (OTHER), at a change of
- * another table key (TABLE), and at what is not as it should be. */
-static walk_answer walk_records(walk_t *walk) {
+static walk_answer walk_on(walk_t *walk) {
+    walk_answer answer;
     while (walk->at < walk->end) {
         const uint8_t *p = walk->at;
         uint64_t length = record_length(p, walk->end), gtid_bytes;
         const uint8_t *end = p + length, *gtid;
         if (length == 0) return WALK_ODD;
-        uint32_t number = record_u16(p + RECORD_SOURCE_AT);
-        if ((walk->source == NULL || walk->source->number != number) && !find_source(walk, number)) return WALK_ODD;
-        switch (p[RECORD_KIND_AT]) {
-        case RECORD_INSERT: case RECORD_UPDATE: case RECORD_DELETE: {
-            if (walk->table == NULL || record_u32(p + RECORD_TABLE_AT) != walk->key) return WALK_TABLE;
-            walk_answer answer = add_change(walk->table, walk->source, walk->before, p, end, walk->end);
-            if (answer != WALK_END) return answer;
-            break;
+        if (walk->run == NULL || !is_alike(p, walk->run)) {
+            if ((answer = end_run(walk)) != WALK_END) return answer;
+            uint32_t number = record_u16(p + RECORD_SOURCE_AT);
+            if ((walk->source == NULL || walk->source->number != number) && !find_source(walk, number)) return WALK_ODD;
+            switch (p[RECORD_KIND_AT]) {
+            case RECORD_INSERT: case RECORD_UPDATE: case RECORD_DELETE:
+                if (walk->table == NULL || record_u32(p + RECORD_TABLE_AT) != walk->key) return WALK_TABLE;
+                walk->run = p;
+                walk->run_row = walk->table->rows;
+                walk->run_source = walk->source;
+                break;
+            case RECORD_BEGIN: case RECORD_COMMIT:
+                if (!read_transaction_mark(p + RECORD_HEAD_BYTES, end, &gtid, &gtid_bytes)) return WALK_ODD;
+                walk->source->gtid = p[RECORD_KIND_AT] == RECORD_BEGIN ? gtid : NULL;
+                walk->source->gtid_bytes = gtid_bytes;
+                walk->source->gtid_limit = walk->end;
+                walk->at = end;
+                continue;
+            default:
+                return p[RECORD_KIND_AT] != 0 && is_filled(p, end) ? WALK_OTHER : WALK_ODD;
+            }
         }
-        case RECORD_BEGIN: case RECORD_COMMIT:
-            if (!read_transaction_mark(p + RECORD_HEAD_BYTES, end, &gtid, &gtid_bytes)) return WALK_ODD;
-            walk->source->gtid = p[RECORD_KIND_AT] == RECORD_BEGIN ? gtid : NULL;
-            walk->source->gtid_bytes = gtid_bytes;
-            walk->source->gtid_limit = walk->end;
-            break;
-        default:
-            return p[RECORD_KIND_AT] != 0 && is_filled(p, end) ? WALK_OTHER : WALK_ODD;
-        }
+        if ((answer = add_change(walk->table, walk->before, p, end, walk->end)) != WALK_END) return answer;
         walk->at = end;
     }
     return WALK_END;
+}
+
+/* Changes and transaction marks from `at` on. Stops at the end, at a record that Python has to read (OTHER), at a change of
+ * another table key (TABLE), and at what is not as it should be. */
+static walk_answer walk_records(walk_t *walk) {
+    walk_answer answer = walk_on(walk), ended = end_run(walk);
+    return ended == WALK_END ? answer : ended;
 }
 
 static void free_columns(column_t *columns, uint32_t count) {

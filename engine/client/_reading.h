@@ -7,17 +7,58 @@
 #define BINLOG_ENGINE_CLIENT_READING_H
 
 #include <stdbool.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 #include "_record.h"
 
 enum { LEAST_RECORD_BYTES = RECORD_HEAD_BYTES + 2 };
 
-/* Whether these are the markers that all records have in their head, so that its fields are where they should be. */
+#ifdef __SSE2__
+/* Bytes of both that differ, of 16, where mask has 0xff. */
+static inline __m128i record_difference(const uint8_t *p, const uint8_t *wanted, const uint8_t *mask) {
+    __m128i found = _mm_loadu_si128((const __m128i *)p), want = _mm_loadu_si128((const __m128i *)wanted);
+    return _mm_and_si128(_mm_xor_si128(found, want), _mm_loadu_si128((const __m128i *)mask));
+}
+#endif
+
+/* Whether these are the markers that all records have in their head, so that its fields are where they should be. Looks at
+ * LEAST_RECORD_BYTES. */
 static inline bool has_record_markers(const uint8_t *p) {
+#ifdef __SSE2__
+#define MARKED(MARKER_9D, MARKER_CC, MARKER_CD, MARKER_CE, MARKER_CF) { \
+    [0] = MARKER_9D, [RECORD_LENGTH_AT - 1] = MARKER_CE, [RECORD_KIND_AT - 1] = MARKER_CC, [RECORD_FLAGS_AT - 1] = MARKER_CD, \
+    [RECORD_SOURCE_AT - 1] = MARKER_CD, [RECORD_TABLE_AT - 1] = MARKER_CE, [RECORD_TIME_AT - 1] = MARKER_CF, \
+    [RECORD_FILE_AT - 1] = MARKER_CE, [RECORD_START_AT - 1] = MARKER_CF, [RECORD_EVENT_AT - 1] = MARKER_CE, \
+    [RECORD_ROW_AT - 1] = MARKER_CE, [RECORD_HASH_AT - 1] = MARKER_CF }
+    static const uint8_t markers[LEAST_RECORD_BYTES] = MARKED(0x9d, 0xcc, 0xcd, 0xce, 0xcf);
+    static const uint8_t where[LEAST_RECORD_BYTES] = MARKED(0xff, 0xff, 0xff, 0xff, 0xff);
+#undef MARKED
+    enum { LAST = LEAST_RECORD_BYTES - 16 };
+    __m128i low = _mm_or_si128(record_difference(p, markers, where), record_difference(p + 16, markers + 16, where + 16));
+    __m128i high = _mm_or_si128(record_difference(p + 32, markers + 32, where + 32), record_difference(p + LAST, markers + LAST, where + LAST));
+    return _mm_movemask_epi8(_mm_cmpeq_epi8(_mm_or_si128(low, high), _mm_setzero_si128())) == 0xffff;
+#else
     return p[0] == 0x9d && p[RECORD_LENGTH_AT - 1] == 0xce && p[RECORD_KIND_AT - 1] == 0xcc && p[RECORD_FLAGS_AT - 1] == 0xcd &&
            p[RECORD_SOURCE_AT - 1] == 0xcd && p[RECORD_TABLE_AT - 1] == 0xce && p[RECORD_TIME_AT - 1] == 0xcf &&
            p[RECORD_FILE_AT - 1] == 0xce && p[RECORD_START_AT - 1] == 0xcf && p[RECORD_EVENT_AT - 1] == 0xce &&
            p[RECORD_ROW_AT - 1] == 0xce && p[RECORD_HASH_AT - 1] == 0xcf;
+#endif
+}
+
+/* Whether two records are of the same kind, source, table, time and transaction; both have their markers. */
+static inline bool is_alike(const uint8_t *p, const uint8_t *other) {
+    enum { FROM = RECORD_SOURCE_AT - 1, BYTES = RECORD_START_AT + 8 - FROM };
+#ifdef __SSE2__
+    __m128i first = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(p + FROM)), _mm_loadu_si128((const __m128i *)(other + FROM)));
+    __m128i last = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(p + FROM + BYTES - 16)),
+                                  _mm_loadu_si128((const __m128i *)(other + FROM + BYTES - 16)));
+    _Static_assert(BYTES <= 32, "two vectors see them all");
+    return p[RECORD_KIND_AT] == other[RECORD_KIND_AT] && _mm_movemask_epi8(_mm_and_si128(first, last)) == 0xffff;
+#else
+    return p[RECORD_KIND_AT] == other[RECORD_KIND_AT] && memcmp(p + FROM, other + FROM, BYTES) == 0;
+#endif
 }
 
 /* Length of the record at p; 0: no record lies here whole. */

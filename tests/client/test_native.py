@@ -150,6 +150,35 @@ def test_every_encoding_of_every_kind_of_column_reads_the_same(reading: Callable
         assert native == comparable(reading(batch))
 
 
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+def test_rows_that_are_alike_but_for_one_mark_keep_it(reading: Callable[[Batch], Any]) -> None:
+    rng, data = random.Random(9), [kinds_schema(), streams.schema_record()]
+    gtids = [None, "", "0-1-7", "x" * 45, "语" * 20, f"{'u' * 36}:{'t' * 32}:{2**63}", "y" * 5000]
+    for number in range(250):
+        source, start, gtid, time_us = (
+            rng.choice((1, 2)),
+            10 ** rng.choice((3, 12)) + number,
+            rng.choice(gtids),
+            rng.choice((7, 2**40)),
+        )
+        about = {"source": source, "time_us": time_us}
+        data.append(pack_record(Kind.BEGIN, identity=streams.place(start, 1), after=[gtid, None], **about))
+        kinds = rng.sample(range(3), rng.choice((1, 1, 1, 3)))
+        for row in range(rng.choice((0, 1, 2, 3, 30, 200))):
+            kind, identity = rng.choice(kinds), streams.place(start, 2, row)
+            before, after = (None, streams.row(row), streams.row(row))[kind], (streams.row(row), streams.row(row), None)[kind]
+            op = (Kind.INSERT, Kind.UPDATE, Kind.DELETE)[kind]
+            data.append(pack_record(op, identity=identity, table=streams.ORDERS_KEY, before=before, after=after, **about))
+        if rng.random() < 0.9:
+            data.append(pack_record(Kind.COMMIT, identity=streams.place(start, 9), after=[gtid, None], **about))
+    packed = b"".join(data)
+    reader = ChangeReader({1: ("shop", "binlog"), 2: ("a rather long name of a source", "another-binlog")}).at({2: "0-9-9"}, {})
+    batch = Batch(wire.BatchHead(1, 0, 0, 0, len(packed)), memoryview(packed), reader, {})
+    native = comparable(reading(batch))
+    with msgpack_alone():
+        assert native == comparable(reading(batch))
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_the_native_way_does_not_leave_recorded_rows_to_msgpack(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     batch = recorded(case)
