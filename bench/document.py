@@ -219,7 +219,7 @@ def latency(run: Run) -> list[str]:
     lines = ["| server | commits/s | counted from | p50 µs | p90 | p99 | p99.9 | max |", "|---|---|---|---|---|---|---|---|"]
     for flavour, title in SERVERS.items():
         for case in (run.find("latency", flavour=flavour) or {"cases": []})["cases"]:
-            for begin in ("sent", "confirmed"):
+            for begin in ("due", "sent", "confirmed"):
                 cells = " | ".join(f"{us:,.0f}" for us in case[f"from_{begin}_us"].values())
                 lines.append(f"| {title} | {case['rate']:,} | {begin} | {cells} |")
     lines += ["", "| idle: % of a core, MB beside the rings | MariaDB | MySQL |", "|---|---|---|"]

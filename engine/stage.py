@@ -17,6 +17,8 @@ class Stage(Protocol):
     may be work, at most `timeout_ns`. `on_close` releases everything; it is called once, also after an error.
 
     A stage that goes on trying in spite of an error may have an attribute `trouble`, that error or None: `status` shows it.
+    One that knows after `do_work` that there is nothing left sets `resting`, so that it isn't asked again before it sleeps; its
+    `idle` comes back at once if something came meanwhile.
     One that may sleep for longer than IDLE_NS has an attribute `idle_ns`: a signal must end its sleep, by itself or because the
     handler calls `wake`.
     """
@@ -42,7 +44,7 @@ def run(stage: Stage, stopping: Callable[[], bool], between: Callable[[], None] 
         stage.on_start()
         while not stopping():
             between()
-            if not stage.do_work(time.monotonic_ns()):
+            if not stage.do_work(time.monotonic_ns()) or getattr(stage, "resting", False):
                 stage.idle(idle_ns)
     finally:
         stage.on_close()

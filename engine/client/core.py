@@ -89,6 +89,7 @@ class ClientCore(Generic[BatchType]):
         self._ready: deque[BatchType] = deque()  # received, not handed out
         self._credit = 0  # batches that the server may still send by itself
         self._untold_credit = 0  # of these, what stands in the output only
+        self._credit_frames: dict[int, bytes] = {}  # by how many batches, since most are for one
         self._streaming = False  # has been iterated: credit is kept open
         self._asked = False  # a `get` waits for its answer
         self._empty = False  # the last `get` was answered with `empty`
@@ -199,7 +200,9 @@ class ClientCore(Generic[BatchType]):
     def _top_up(self) -> None:
         missing = self._prefetch - self._credit - len(self._ready)
         if missing > 0 and self._streaming and not self._asked and self.state is State.OPEN:
-            self._output += wire.Credit(missing, **self._limits).pack()
+            if missing not in self._credit_frames:
+                self._credit_frames[missing] = wire.Credit(missing, **self._limits).pack()
+            self._output += self._credit_frames[missing]
             self._credit += missing
             self._untold_credit += missing
 

@@ -16,7 +16,7 @@ class _Frame:
     __slots__ = ("begun", "from_store", "parts")
 
     def __init__(self, parts: Iterable[bytes | memoryview], from_store: bool) -> None:
-        self.parts = deque(memoryview(part) for part in parts)
+        self.parts = deque(parts)
         self.begun = False
         self.from_store = from_store
 
@@ -72,7 +72,7 @@ class Outbox:
         """Keep nothing in shared memory: batches not begun are dropped, the rest of one that is begun is copied."""
         for frame in self._frames:
             if frame.from_store and frame.begun:
-                frame.parts = deque([memoryview(b"".join(frame.parts))])
+                frame.parts = deque([b"".join(frame.parts)])
                 frame.from_store = False
         self._frames = deque(frame for frame in self._frames if not frame.from_store)
 
@@ -85,7 +85,7 @@ class Outbox:
             frame.begun = True
             part = frame.parts[0]
             if sent < len(part):
-                frame.parts[0] = part[sent:]
+                frame.parts[0] = memoryview(part)[sent:]
                 return
             sent -= len(part)
             frame.parts.popleft()

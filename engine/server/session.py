@@ -132,6 +132,7 @@ class Session:
         self._gets: deque[_Get] = deque()
         self._credit = 0
         self._credit_limits = _Limits()
+        self._last_credit: tuple[bytes, Credit] | None = None  # most consumers say the same for each batch
         self._timer: asyncio.TimerHandle | None = None
         self._acked: dict[int, Acked] = {}  # what confirms acks, sent together; an answer is for the acks before it, too
         self._stalled = False  # as many batches as may be are outstanding: only acks let more go out
@@ -178,7 +179,10 @@ class Session:
         try:
             for payload in islice(self._frames.frames(), MESSAGES_PER_TURN):
                 handled += 1
-                self._handle(parse_client_message(payload))
+                if self._last_credit is not None and payload == self._last_credit[0]:
+                    self._on_credit(self._last_credit[1])
+                else:
+                    self._handle(parse_client_message(payload), payload)
                 if self.state not in _LISTENING:
                     break
         except ProtocolError as error:
@@ -203,7 +207,7 @@ class Session:
                 self._hub.loop.call_soon(self._work_through)
             self._expire_gets()
 
-    def _handle(self, message: ClientMessage) -> None:
+    def _handle(self, message: ClientMessage, payload: memoryview) -> None:
         if isinstance(message, Hello):
             self._on_hello(message)
         elif self.state == "greeting":
@@ -213,6 +217,7 @@ class Session:
         elif isinstance(message, Ack):
             self._on_ack(message)
         elif isinstance(message, Credit):
+            self._last_credit = bytes(payload), message
             self._on_credit(message)
         elif isinstance(message, Get):
             self._on_get(message)
@@ -451,7 +456,7 @@ class Session:
         self._flush()
 
     def _expire_gets(self) -> None:
-        if self.state != "open" or self._outbox:
+        if self.state != "open" or self._outbox or not self._gets:
             return
         now = self._hub.loop.time()
         if self._gets and self._gets[0].deadline <= now:

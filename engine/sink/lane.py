@@ -92,7 +92,7 @@ class Lane:
                 self._leave_out_known(piece, number, selection)
             indices = selection.indices[:0] if skipped else selection.indices
             track.select(indices)
-            ends = np.array([end for which, end in now.runs if which == i])
+            ends = [end for which, end in now.runs if which == i]
             untils = np.searchsorted(indices, ends).tolist() if len(ends) > 1 else [len(indices)]
             self._shares.append(Share(selection, untils, skipped))
             if not skipped:

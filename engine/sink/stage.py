@@ -80,6 +80,7 @@ class SinkStage:
     ) -> None:
         self.role_name = role_name
         self.idle_ns = LONG_IDLE_NS
+        self.resting = False  # see Stage
         self._settings = settings
         self._source_rings = source_rings
         self._store_rings = store_rings
@@ -129,6 +130,7 @@ class SinkStage:
         return ring
 
     def do_work(self, now_ns: int) -> int:
+        self.resting = False
         for intake in self._intakes:
             intake.reader.beat(now_ns)
         for lane in self._lanes:
@@ -194,6 +196,7 @@ class SinkStage:
         for piece in now.pieces:
             piece.intake.finish(piece.end)
         self._round = None
+        self.resting = len(self._intakes) == 1  # what several have in view may not all be taken
         return work + sum(piece.end - piece.start for piece in now.pieces)
 
     def idle(self, timeout_ns: int) -> None:

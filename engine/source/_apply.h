@@ -320,6 +320,11 @@ static inline int decoder_apply(decoder_t *d) {
     }
 }
 
+/* How far it has come, for `status`: never further than what readers see and the counters count. */
+static inline void decoder_tell_offset(decoder_t *d) {
+    if (!d->out.held) output_set(&d->out, COUNTER_OFFSET, d->have_event || d->out.pending ? d->offset : d->next_offset);
+}
+
 /* Reads on until something is missing, or about `budget` bytes of events have been read. Publishes what it has written. */
 static inline int decoder_run(decoder_t *d, uint64_t budget) {
     uint64_t spent = 0;
@@ -338,8 +343,8 @@ static inline int decoder_run(decoder_t *d, uint64_t budget) {
         }
     }
     if (code == DECODER_FULL) output_count(&d->out, COUNTER_RING_FULL, 1);
-    output_set(&d->out, COUNTER_OFFSET, d->have_event || d->out.pending ? d->offset : d->next_offset);
     output_publish(&d->out);
+    decoder_tell_offset(d);
     return code;
 }
 

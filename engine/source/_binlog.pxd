@@ -260,6 +260,7 @@ cdef extern from "_apply.h" nogil:
     void decoder_finish_event(decoder_t *d) noexcept
     void decoder_forget_unpacked(decoder_t *d) noexcept
     int decoder_run(decoder_t *d, uint64_t budget) noexcept
+    void decoder_tell_offset(decoder_t *d) noexcept
 
 
 cdef class KnownTable:      # owns a table_t and keeps what it points to alive

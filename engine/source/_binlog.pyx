@@ -333,6 +333,7 @@ cdef class Decoder:
             if self.d.out.held:
                 self.tables.sync()
                 output_release(&self.d.out)
+                decoder_tell_offset(&self.d)
 
     def heartbeat(self, uint64_t time_us):
         """Say how far the source has come. False: not now (a transaction is open in the ring, or the ring is full)."""

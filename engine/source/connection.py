@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT_S = 10
 OPEN_S = 30.0  # what names, connecting and a handshake in several steps may take beside read_timeout_s
+SMALL_BYTES = 4096  # of one read: with so little, the socket most likely has nothing more
 _ROWS_A_BEAT = 1000
 WRITE_TIMEOUT_S = 31_536_000  # net_write_timeout's largest: how long the server waits for a reader that holds back
 MAX_HEARTBEAT_S = 4_294_967  # the servers' own limit
@@ -253,6 +254,8 @@ class Connection:
                         break  # the next call says it
                     raise self._lost("the server closed it")
                 got += read
+                if read < SMALL_BYTES:
+                    break  # to be told so by TLS takes longer than decrypting it
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError as error:

@@ -82,6 +82,8 @@ class FileFeed:
             self._next = places.index((base, number))
         self._open_next(offset)
 
+    drained = False  # see Feed
+
     @property
     def finished(self) -> bool:
         """Everything has been brought in."""

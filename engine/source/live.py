@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from engine.errors import ConnectionLost
 from engine.position import Identity, join_file_name, parse_start, split_file_name
 from engine.source._binlog import Decoder
-from engine.source.connection import Connection
+from engine.source.connection import SMALL_BYTES, Connection
 from engine.source.dump_command import DumpPosition
 from engine.source.event_headers import EVERY_TYPE, FORMAT_DESCRIPTION, HEARTBEAT, HEARTBEAT_V2, ROTATE, read_packets
 from engine.source.files import MAGIC
@@ -46,6 +46,7 @@ class LiveFeed:
         self._connection = Connection(self.servers.in_use(), source)
         self._poll = select.poll()
         self._fd = -1
+        self.drained = False
 
     def open(self, base: str, number: int, offset: int) -> None:
         """Dump from an offset of this file of the history that the ledger is at; base "": from the config's start.
@@ -170,10 +171,12 @@ class LiveFeed:
             finally:
                 room.release()
             self._decoder.filled(got)
+            self.drained = 0 < got < SMALL_BYTES
             return got
         got = int(self._decoder.recv(self._fd))
         if got == 0:
             raise ConnectionLost("the server closed the connection", source=self._source, server=self._connection.where)
+        self.drained = 0 < got < SMALL_BYTES
         return max(got, 0)
 
     def files(self) -> list[tuple[str, int]]:

@@ -52,10 +52,16 @@ HEARTBEAT_BYTES = 64 << 20  # so much binlog: say how far the source has come
 
 
 class Feed(Protocol):
-    """Where the bytes come from. `fill` answers with bytes brought in, 0: none now, or (finished) none any more."""
+    """Where the bytes come from. `fill` answers with bytes brought in, 0: none now, or (finished) none any more.
+
+    drained: what the last `fill` brought was most likely all there is; `wait` says if it wasn't.
+    """
 
     @property
     def finished(self) -> bool: ...
+
+    @property
+    def drained(self) -> bool: ...
 
     def open(self, base: str, number: int, offset: int) -> None: ...
 
@@ -84,6 +90,7 @@ class SourceStage:
 
     def __init__(self, config: Config, name: str, instance: Instance) -> None:
         self.role_name = f"source {name}"
+        self.resting = False  # see Stage
         self.trouble: EngineError | None = None  # why there is no connection now
         self._cause: EngineError | None = None  # why there was none at first
         self._config = config
@@ -178,6 +185,7 @@ class SourceStage:
 
     def do_work(self, now_ns: int) -> int:
         assert self._ring is not None
+        self.resting = False
         if self._done:
             return 0
         self._ring.beat(now_ns)
@@ -332,6 +340,7 @@ class SourceStage:
         assert self._ring is not None
         decoder, feed = self._decoder, self._feed
         got = spent = 0
+        drained = False
         deadline_ns = now_ns + WORK_NS
         while spent < WORK_BYTES:
             progress = decoder.advance(STEP_BYTES)
@@ -342,9 +351,11 @@ class SourceStage:
             if progress == ENDED:
                 raise ConnectionLost("the server ended the dump", source=self._name)
             if progress == NEED_INPUT:
-                got = feed.fill()
+                got = 0 if drained else feed.fill()
                 if got == 0:
+                    self.resting = drained
                     break
+                drained = feed.drained
                 self._received_ns = now_ns
             spent += got or STEP_BYTES
             if time.monotonic_ns() >= deadline_ns:

@@ -36,6 +36,22 @@ def test_wanted_changes_arrive_between_their_begin_and_commit(make_rig):
     assert rig.sources[0].reader("d.0").held_bytes == 0
 
 
+def test_a_sink_that_has_put_all_there_was_sleeps_at_once_but_not_if_more_has_come(make_rig):
+    rig, origin = make_rig(include=[r"shop\..*"]), Origin()
+    sink = rig.sink()
+    rig.put(origin.table(1, ORDERS), origin.begin(), origin.insert(1, [1, 2, "x"]), origin.commit())
+    assert sink.do_work(time.monotonic_ns())
+    assert sink.resting
+    rig.put(origin.begin(), origin.insert(1, [2, 2, "x"]), origin.commit())
+    begun = time.monotonic()
+    sink.idle(30 * 10**9)
+    assert time.monotonic() - begun < 15
+    assert sink.do_work(time.monotonic_ns())
+    assert not sink.do_work(time.monotonic_ns())
+    assert not sink.resting
+    assert len(rig.got()) == 7
+
+
 def test_a_transaction_without_a_wanted_change_leaves_nothing(make_rig):
     rig, origin = make_rig(include=[r"shop\..*"], exclude=[r".*\.log"]), Origin()
     sink = rig.sink()

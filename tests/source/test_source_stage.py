@@ -52,6 +52,23 @@ def test_a_stream_over_tls_is_the_same(mysql: Database, make_engine: Any, tls: s
     mysql.sql("DROP DATABASE stage_tls")
 
 
+def test_a_source_that_has_read_a_small_transaction_sleeps_at_once_and_the_next_one_wakes_it(
+    server: Database, schema: str, make_engine: Any
+) -> None:
+    engine = make_engine(live(server, tls="preferred"))  # MySQL has TLS, MariaDB doesn't
+    stage = engine.start()
+    engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
+    for wanted in range(1, 4):
+        insert(server, schema, wanted)
+        deadline = time.monotonic() + 20
+        while len(engine.values()) < wanted and time.monotonic() < deadline:
+            stage.idle(20 * 10**9)  # or the deadline is over
+            stage.do_work(time.monotonic_ns())
+            engine.take()
+        assert stage.resting
+    assert engine.values() == [1, 2, 3]
+
+
 def test_latest_means_the_same_after_a_restart_before_the_first_ack(server: Database, schema: str, make_engine: Any) -> None:
     insert(server, schema, 1)
     engine = make_engine(live(server))

@@ -105,7 +105,7 @@ def _measured(results: list[dict[str, Any]]) -> Iterator[tuple[str, Measured]]:
         name = " ".join(str(result[name]) for name in _NAMES if name in result)
         if "samples_s" in result:
             yield name, _of_samples(result["samples_s"])
-        for kind in ("from_sent_us", "from_confirmed_us"):
+        for kind in ("from_due_us", "from_sent_us", "from_confirmed_us"):
             for percentile in ("p50", "p99"):
                 if kind in result:
                     yield f"{name} latency {kind.removesuffix('_us')} {percentile}", Measured(result[kind][percentile] / 1e6, 0.1)

@@ -1,10 +1,11 @@
 """`bench latency URL`: from a commit on the server to the consumer that sees its change, at given rates.
 
-    this process: a writer process per --writers ── INSERT, autocommit ──▶ server ══ dump ══▶ engine ══▶ consumer
+    a writer process, --connections ── INSERT, autocommit ──▶ server ══ dump ══▶ engine ══▶ consumer: this process
 
-The writer notes CLOCK_MONOTONIC before it sends each INSERT and when the server has confirmed it; the consumer notes it once
-it has the row as a tuple. Both intervals are shown: from sending, which has the server's own work in it and so is never too
-short; and from the confirmation, after which another client can see the row.
+Each commit is due at its time, whether the ones before it are answered or not. The writer notes CLOCK_MONOTONIC before it sends
+each INSERT and when the server has confirmed it; the consumer notes it once it has the row as a tuple. Shown is the time since
+a commit was due, which is longer where the server couldn't keep up; since it was sent, which has the server's own work in it;
+and since it was confirmed, after which another client can see the row.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from rich.table import Table
 
 import engine
 from engine.cli.bench.binlog_end import end_of_binlog
+from engine.cli.bench.commits import commit_all, connected, read_times
 from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen_address, running_engine
 from engine.cli.bench.machine import machine
 from engine.cli.bench.processes import Watch
@@ -34,26 +36,26 @@ SCHEMA = "binlog_engine_bench"
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 MOST_MEDIAN_US, MOST_P99_US = 1_000, 5_000  # at 5,000 transactions a second
 _RATES = [1000, 5000]
+CONNECTIONS = 4
 _WARM_UP = 0.1  # this share of the transactions is not counted
 _LONGEST_NS = 60 * 10**9
 _BEGIN_AFTER_S = 0.5
 _WAIT_MS = 100
-_ANSWER_BYTES = 4096  # an OK packet has some ten
 
 
 def latency(
     url: UrlArgument,
     rate: Annotated[list[int], typer.Option(help="Transactions a second; may be given again.", min=1)] = _RATES,
     seconds: Annotated[float, typer.Option(help="How long at each rate.", min=0.5)] = 10.0,
-    writers: Annotated[int, typer.Option(help="Processes that commit.", min=1, max=16)] = 1,
+    connections: Annotated[int, typer.Option(help="How many the commits are shared by.", min=1, max=64)] = CONNECTIONS,
     transport: Annotated[Transport, typer.Option(help="How the consumer connects.")] = Transport.TCP,
     json: JsonOption = False,
 ) -> None:
     """Percentiles of the time from commit to consumer. Makes a schema `binlog_engine_bench` on the server, and drops it."""
     end = end_of_binlog(url)
     with latency_schema(url) as writer:
-        cases = [measured_latency(url, writer, wanted, seconds, writers, transport) for wanted in rate]
-    result = {"bench": "latency", "server": end.server, "transport": str(transport), "writers": writers, "cases": cases}
+        cases = [measured_latency(url, writer, wanted, seconds, connections, transport) for wanted in rate]
+    result = {"bench": "latency", "server": end.server, "transport": str(transport), "connections": connections, "cases": cases}
     if json:
         print_json({**result, **machine()})
         return
@@ -61,7 +63,7 @@ def latency(
     for column in ("asked tx/s", "reached", "counted from", *(f"p{p:g}" for p in PERCENTILES[:-1]), "max", "of the limit"):
         table.add_column(column, justify="left" if column == "counted from" else "right")
     for case in cases:
-        for begin in ("sent", "confirmed"):
+        for begin in ("due", "sent", "confirmed"):
             row = case[f"from_{begin}_us"]
             limit = f"{row['p50'] / MOST_MEDIAN_US:.2f}, {row['p99'] / MOST_P99_US:.2f}"
             table.add_row(f"{case['rate']:,}", f"{case['reached']:,}", begin, *(f"{us:,.0f}" for us in row.values()), limit)
@@ -98,10 +100,10 @@ def latency_schema(url: str) -> Iterator[Writer]:
 
 
 def measured_latency(
-    url: str, writer: Writer, rate: int, seconds: float, writers: int, transport: Transport, **tables: dict[str, Any]
+    url: str, writer: Writer, rate: int, seconds: float, connections: int, transport: Transport, **tables: dict[str, Any]
 ) -> dict[str, Any]:
     """One rate: every transaction committed, seen once, and its two intervals recorded; tables as in `bench_config`."""
-    transactions = max(round(rate * seconds) // writers, 1) * writers
+    transactions = max(round(rate * seconds), 1)
     context = multiprocessing.get_context("spawn")
     name = writer.make_table()
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
@@ -110,40 +112,32 @@ def measured_latency(
         config = bench_config(url, "latest", Path(folder), listen, **tables)
         told: Any = context.Queue()
         go: Any = context.Queue()
-        arguments = [
-            (writer.account, name, number, writers, rate, transactions, f"{folder}/{number}", told, go)
-            for number in range(writers)
-        ]
-        processes = [context.Process(target=_commit, args=each, daemon=True) for each in arguments]
+        times_file = Path(folder) / "times"
+        process = context.Process(
+            target=commit_all, daemon=True,
+            args=(writer.account, f"{SCHEMA}.{name}", connections, rate, transactions, str(times_file), told, go),
+        )  # fmt: skip
         with (
             running_engine(config, Path(folder)) as pid,
             engine.connect(listen, destination="bench", timeout=START_S) as session,
         ):
             watch = Watch(pid)  # of processor time only: its samples of memory would take some
             _await_connected(config.server.data_dir)
-            for process in processes:
-                process.start()
-            for _ in processes:
-                told.get(timeout=START_S)
+            process.start()
+            told.get(timeout=START_S)
             begin_ns = time.monotonic_ns() + round(_BEGIN_AFTER_S * 1e9)
             before = watch.cpu_ns()
-            for _ in processes:
-                go.put(begin_ns)
+            go.put(begin_ns)
             seen = _see(session, transactions, deadline_s=_BEGIN_AFTER_S + 3 * seconds + START_S)
             taken_s = (time.monotonic_ns() - begin_ns) / 1e9
             cpu = {title: round((ns - before[title]) / taken_s / 1e7, 1) for title, ns in watch.cpu_ns().items()}
-            for process in processes:
-                process.join(START_S)
-        sent, confirmed = array("q", bytes(8 * transactions)), array("q", bytes(8 * transactions))
-        for number in range(writers):
-            times = array("q", (Path(folder) / str(number)).read_bytes())
-            sent[number::writers], confirmed[number::writers] = times[::2], times[1::2]
-    last = max(confirmed)
-    first = min(sent)
+            process.join(START_S)
+        times = read_times(times_file, transactions)
     skip = round(transactions * _WARM_UP)
+    taken_ns = max(times.confirmed) - times.due[0]
     return {
-        "rate": rate, "reached": round(transactions / max((last - first) / 1e9, 1e-9)), "transactions": transactions,
-        "from_sent_us": _percentiles(seen[skip:], sent[skip:]), "from_confirmed_us": _percentiles(seen[skip:], confirmed[skip:]),
+        "rate": rate, "reached": round(transactions / max(taken_ns / 1e9, 1e-9)), "transactions": transactions,
+        **{f"from_{begin}_us": _percentiles(seen[skip:], column[skip:]) for begin, column in times._asdict().items()},
         "cpu_percent": cpu,
     }  # fmt: skip
 
@@ -169,53 +163,6 @@ def _see(session: engine.Stream, transactions: int, deadline_s: float) -> array[
         if time.monotonic() > deadline:
             raise EngineError("bench: not every commit has arrived", arrived=count, committed=transactions)
         batch = session.get(wait_ms=_WAIT_MS)
-
-
-def _commit(
-    account: dict[str, Any], name: str, number: int, writers: int, rate: int, transactions: int, path: str, told: Any, go: Any
-) -> None:
-    """A writer: its share of the transactions, each at its time or, when late, at once; the times go to the file.
-
-    The statements are packets before it begins, and of the answers it looks at no more than it must: what it takes of the
-    processors, the server and the engine don't have.
-    """
-    mine = range(number, transactions, writers)
-    try:  # what TLS takes, the server and the engine don't have
-        connection = _connected({**account, "ssl_disabled": True})
-    except (EngineError, RuntimeError):  # the account needs it, or PyMySQL does for its password
-        connection = _connected(account)
-    sock = connection._sock
-    packets = [
-        _query_packet(f"INSERT INTO {SCHEMA}.{name} VALUES ({transaction}, 'the row of transaction {transaction}')")
-        for transaction in mine
-    ]
-    told.put("ready")
-    begin_ns = go.get(timeout=START_S)
-    times = array("q", bytes(16 * len(packets)))
-    step_ns = 1e9 / rate
-    for at, (transaction, packet) in enumerate(zip(mine, packets, strict=True)):
-        due = begin_ns + round(transaction * step_ns)
-        while (left := due - time.monotonic_ns()) > 0:
-            time.sleep(left / 1e9)
-        times[2 * at] = time.monotonic_ns()
-        sock.sendall(packet)
-        answer = sock.recv(_ANSWER_BYTES)
-        times[2 * at + 1] = time.monotonic_ns()
-        if not _is_ok(answer):
-            raise EngineError("bench: an INSERT was not done", answer=repr(answer[:200]))
-    Path(path).write_bytes(times.tobytes())
-    connection.close()
-
-
-def _query_packet(statement: str) -> bytes:
-    """COM_QUERY: 3 bytes of length, a sequence number, 0x03, the statement."""
-    payload = b"\x03" + statement.encode()
-    return len(payload).to_bytes(3, "little") + b"\0" + payload
-
-
-def _is_ok(answer: bytes) -> bool:
-    """One whole OK packet, and nothing else."""
-    return len(answer) > 4 and len(answer) - 4 == int.from_bytes(answer[:3], "little") and answer[4] == 0
 
 
 def _percentiles(seen: array[int], begun: array[int]) -> dict[str, float]:
@@ -253,19 +200,10 @@ def _await_connected(data_dir: Path) -> None:
     ring.close()
 
 
-def _connected(account: dict[str, Any]) -> Any:
-    import pymysql
-
-    try:
-        return pymysql.connect(**account, autocommit=True)
-    except pymysql.err.OperationalError as error:
-        raise EngineError("bench: the account can't connect", error=error, host=account["host"], port=account["port"]) from None
-
-
 def _run(account: dict[str, Any], *statements: str) -> None:
     import pymysql
 
-    connection = _connected(account)
+    connection = connected(account)
     try:
         for statement in statements:
             connection.query(statement)

@@ -12,7 +12,7 @@ import typer
 
 from engine.cli.bench.binlog_end import End, end_of_binlog
 from engine.cli.bench.engine_run import Transport
-from engine.cli.bench.latency import Writer, latency_schema, measured_latency
+from engine.cli.bench.latency import CONNECTIONS, Writer, latency_schema, measured_latency
 from engine.cli.bench.machine import machine
 from engine.cli.bench.result import check_equal, refuse_debug_build
 from engine.cli.bench.server_url import FromOption, RepeatOption, UrlArgument
@@ -154,6 +154,7 @@ def _throughput(url: str, start: str, end: End, factors: list[Factor], repeat: i
 
 def _add_latency(result: dict[str, Any], url: str, rate: int, writer: Writer) -> None:
     factor, value = FACTORS[result["factor"]], result["value"]
-    result["latency"] = measured_latency(url, writer, rate, _LATENCY_S, 1, factor.transport(value), **factor.tables(value))
+    transport, tables = factor.transport(value), factor.tables(value)
+    result["latency"] = measured_latency(url, writer, rate, _LATENCY_S, CONNECTIONS, transport, **tables)
     median = result["latency"]["from_sent_us"]["p50"]
     print(f"{factor.name} = {value}: median {median:,.0f} µs at {rate:,} commits/s", file=sys.stderr)
