@@ -18,7 +18,6 @@ from engine.table_filter import TableFilter
 NOWHERE = 0xFFFF
 BY_HASH = 0xFFFE
 UNKNOWN = 0xFFFD
-_UNKNOWN = np.array(UNKNOWN, np.uint16)  # of a few records, a comparison with an int takes three times as long
 
 
 class TableTargets:
@@ -56,18 +55,10 @@ class TableTargets:
         Raises:
             MetaError: neither the ring nor meta has the schema of a key.
         """
-<<<<<<< HEAD
         self._grow(heads.max_table)
         found, has_unknown = look_up(heads, a, b, self._targets, UNKNOWN)
         if has_unknown:
             for key in np.unique(heads.table[a:b][found == UNKNOWN]).tolist():
-=======
-        self._grow(max_key)
-        found = self._targets.take(tables)
-        unknown = found == _UNKNOWN
-        if np.count_nonzero(unknown):
-            for key in np.unique(tables[unknown]).tolist():
->>>>>>> e3a7406 (a turn of one commit costs less: a stage that has done all there was sleeps without another look, a source doesn't ask a drained socket, messages are checked faster; bench: latency commits on several connections and counts from when each was due)
                 packed = self._packed_schema(key)
                 if packed is None:
                     raise MetaError(
@@ -75,11 +66,7 @@ class TableTargets:
                         remedy="the data_dir is not the one the records were made with; start with an empty one",
                     )  # fmt: skip
                 self.learn(key, TableSchema.unpack(packed))
-<<<<<<< HEAD
             found, _ = look_up(heads, a, b, self._targets, UNKNOWN)
-=======
-            found = self._targets.take(tables)
->>>>>>> e3a7406 (a turn of one commit costs less: a stage that has done all there was sleeps without another look, a source doesn't ask a drained socket, messages are checked faster; bench: latency commits on several connections and counts from when each was due)
         return found
 
     def wants_schema(self, record: bytes, key: int) -> bool:

@@ -231,7 +231,7 @@ class Lane:
         half of what putting a row costs. False: there is nothing to do."""
         put = self.ring.put
         start, end = max(self._touched, put), min(put + most_bytes, self._touch_end)
-        if start >= end:
+        if start >= end or (end - start < TOUCH_BYTES and end < self._touch_end):  # not each time that a row was put
             return False
         self._touched = touch(self.ring, start, min(TOUCH_BYTES, end - start))
         if self._touched == start:  # this kernel can't

@@ -134,14 +134,7 @@ class Router:
         rest_lane is the lane of a fragmented change whose first fragments came before `a`. Returns lanes, splits, and the
         same for what comes after `b`.
         """
-<<<<<<< HEAD
         if self._partitions == 1 or self._by == "table":
-=======
-        if self._partitions == 1:
-            return targets, [], rest_lane
-        by_hash = targets == BY_HASH
-        if not by_hash.any():
->>>>>>> e3a7406 (a turn of one commit costs less: a stage that has done all there was sleeps without another look, a source doesn't ask a drained socket, messages are checked faster; bench: latency commits on several connections and counts from when each was due)
             return targets, [], rest_lane
         if isinstance(self._by, list):
             by_hash = targets == BY_HASH
