@@ -96,7 +96,7 @@ class TlsSocket:
                 return 0
             self._from_peer.write(data)
 
-    def sendmsg(self, buffers: Sequence[memoryview]) -> int:
+    def sendmsg(self, buffers: Sequence[bytes | memoryview]) -> int:
         """As a socket's. What it has taken may still wait here: `drain` says.
 
         Raises:
