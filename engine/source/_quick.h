@@ -23,7 +23,7 @@
 /* Text behind a length of 1 or 2 bytes: ASCII of less than TEXT_COPY. */
 HOT const uint8_t *quick_text(unsigned prefix, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     uint8_t *o = *out;
-    if (UNLIKELY(end - at < (ptrdiff_t)prefix + TEXT_COPY)) return NULL;
+    if (UNLIKELY(at + prefix + TEXT_COPY > end)) return NULL;
     uint64_t n = prefix == 1 ? at[0] : load_u16(at);
     if (UNLIKELY(n >= TEXT_COPY)) return NULL;
     o[0] = (uint8_t)(0xa0 | n);
@@ -58,7 +58,7 @@ HOT const uint8_t *quick_label(const column_plan_t *c, const uint8_t *at, const 
 
 /* Short DECIMAL of less than 10^8: all digits before the dot at once, `tail` digits behind it. */
 HOT const uint8_t *quick_decimal_of(unsigned tail, const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
-    if (UNLIKELY(end - at < 12)) return NULL;
+    if (UNLIKELY(at + 12 > end)) return NULL;
     uint64_t whole = __builtin_bswap64(load_u64(at)) ^ 1ULL << 63, sign = (uint64_t)((int64_t)whole >> 63);
     whole = (whole ^ sign) >> c->whole_shift;
     if (UNLIKELY(whole >= c->whole_end)) return NULL;
@@ -114,14 +114,14 @@ HOT const uint8_t *quick_time(const column_plan_t *c, unsigned second, uint32_t 
 
 #define QUICK_TIMES(BYTES)                                                                                              \
     HOT const uint8_t *quick_datetime_##BYTES(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) { \
-        if (UNLIKELY(end - at < 8)) return NULL;                                                                        \
+        if (UNLIKELY(at + 8 > end)) return NULL;                                                                        \
         uint64_t packed = __builtin_bswap64(load_u64(at));                                                              \
         if (UNLIKELY(packed >> 30 != c->memo->minute)) return NULL;                                                     \
         uint32_t fraction = (uint32_t)packed >> (24 - 8 * BYTES) & FRACTION_BITS(BYTES);                                \
         return quick_time(c, packed >> 24 & 63, fraction, BYTES, at + 5 + BYTES, out);                                  \
     }                                                                                                                   \
     HOT const uint8_t *quick_timestamp_##BYTES(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) { \
-        if (UNLIKELY(end - at < 8)) return NULL;                                                                        \
+        if (UNLIKELY(at + 8 > end)) return NULL;                                                                        \
         uint64_t packed = __builtin_bswap64(load_u64(at)), second = (packed >> 32) - c->memo->minute;                   \
         if (UNLIKELY(second > 59)) return NULL;                                                                         \
         uint32_t fraction = (uint32_t)((uint64_t)(uint32_t)packed >> (32 - 8 * BYTES));                                 \

@@ -86,6 +86,8 @@ struct column_plan {
     uint32_t factor;
 };
 
+enum { ROW_HEAD_BYTES = 8 }; /* an array's header has 5 at most; a word is copied at once */
+
 typedef struct row_plan {
     uint32_t columns;
     uint32_t hidden;          /* so many more at the end, 8 bytes each, which nobody gets (MariaDB's DB_ROW_HASH_1) */
@@ -95,7 +97,7 @@ typedef struct row_plan {
     uint64_t null_bits;       /* of an image that holds all columns, if they are at most 64 */
     uint32_t factor;          /* msgpack bytes that one source byte can become */
     uint8_t head_bytes;       /* of the array's header */
-    uint8_t head[5];
+    uint8_t head[ROW_HEAD_BYTES];
     column_plan_t *column;    /* tables with the same columns share them */
 } row_plan_t;
 

@@ -67,10 +67,13 @@ static inline int step_kind(const column_plan_t *c) {
             OTHERWISE                                                                                                   \
         }                                                                                                               \
         if (KEY) {                                                                                                      \
-            walk->key->place[c->key][0] = o;                                                                            \
-            walk->key->place[c->key][1] = value_end;                                                                    \
+            uint8_t **place = walk->key->place[c->key];                                                                 \
+            place[0] = o;                                                                                               \
+            place[1] = value_end;                                                                                       \
         }                                                                                                               \
-        return c[1].step[NULLS](c + 1, next, value_end, walk);                                                          \
+        c++;                                                                                                            \
+        __asm__("" : "+r"(c)); /* or gcc takes two registers for it, and two instructions more */                      \
+        return c->step[NULLS](c, next, value_end, walk);                                                                \
     }
 #define EACH_STEP(STEP, NAME, ...)                                                                                      \
     STEP(NAME, __VA_ARGS__, 0, 0) STEP(NAME, __VA_ARGS__, 1, 0) STEP(NAME, __VA_ARGS__, 0, 1) STEP(NAME, __VA_ARGS__, 1, 1)

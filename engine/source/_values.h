@@ -50,31 +50,37 @@ static inline uint64_t load_be(const uint8_t *p, unsigned n) {
 
 /* ---- msgpack ---- */
 
-/* An integer's head byte and length, by its highest byte in use: bits to shift it down by once its bytes are reversed | head << 8
- * | bytes of both << 16. */
-#define INTEGER_FORM(HEAD, LOG2) ((64 - (8u << (LOG2))) | ((HEAD) + (LOG2)) << 8 | (1 + (1u << (LOG2))) << 16)
+/* How an integer is written, by its highest byte in use. */
+typedef struct {
+    uint8_t shift; /* of its reversed bytes, so that those that are written come first */
+    uint8_t head;
+    uint8_t bytes; /* of both */
+    uint8_t unused;
+} integer_form_t;
+#define INTEGER_FORM(HEAD, LOG2) {64 - (8 << (LOG2)), (HEAD) + (LOG2), 1 + (1 << (LOG2)), 0}
 #define INTEGER_FORMS(HEAD) { \
     INTEGER_FORM(HEAD, 0), INTEGER_FORM(HEAD, 1), INTEGER_FORM(HEAD, 2), INTEGER_FORM(HEAD, 2), \
     INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3), INTEGER_FORM(HEAD, 3) }
 
-/* Shortest form. Stores 9 bytes, whatever the length. */
+/* Stores 9 bytes, whatever the length. */
+HOT uint8_t *put_integer(uint8_t *o, uint64_t v, const integer_form_t *form) {
+    o[0] = form->head;
+    store_u64(o + 1, __builtin_bswap64(v) >> (form->shift & 63));
+    return o + form->bytes;
+}
+
+/* Shortest form. */
 HOT uint8_t *put_uint(uint8_t *o, uint64_t v) {
-    static const uint32_t FORMS[8] = INTEGER_FORMS(0xcc);
+    static const integer_form_t FORMS[8] = INTEGER_FORMS(0xcc);
     if (v < 128) { *o = (uint8_t)v; return o + 1; }
-    uint32_t form = FORMS[(63 - __builtin_clzll(v)) >> 3];
-    *o = (uint8_t)(form >> 8);
-    store_u64(o + 1, __builtin_bswap64(v) >> (form & 63));
-    return o + (form >> 16);
+    return put_integer(o, v, &FORMS[(63 - __builtin_clzll(v)) >> 3]);
 }
 
 HOT uint8_t *put_int(uint8_t *o, int64_t v) {
-    static const uint32_t FORMS[8] = INTEGER_FORMS(0xd0);
+    static const integer_form_t FORMS[8] = INTEGER_FORMS(0xd0);
     if (v >= 0) return put_uint(o, (uint64_t)v);
     if (v >= -32) { *o = (uint8_t)v; return o + 1; }
-    uint32_t form = FORMS[(64 - __builtin_clzll(~(uint64_t)v)) >> 3];
-    *o = (uint8_t)(form >> 8);
-    store_u64(o + 1, __builtin_bswap64((uint64_t)v) >> (form & 63));
-    return o + (form >> 16);
+    return put_integer(o, (uint64_t)v, &FORMS[(64 - __builtin_clzll(~(uint64_t)v)) >> 3]);
 }
 
 /* Shortest header of a str; up to 5 bytes. */
@@ -120,27 +126,12 @@ HOT uint64_t eight_digits(uint32_t v) {
 }
 #define EIGHT_ZEROS 0x3030303030303030ULL
 
-/* How many decimal digits v < 10^8 has, 1 for 0: a number's highest bit leaves two answers, the addition carries into bit 32
- * where it is the larger one. Found before the digits are, so that what follows need not wait for them. Lemire, "Computing
- * the number of digits of an integer even faster" (2021). */
-HOT unsigned digit_count(uint32_t v) {
-#define DIGITS(n, power) (((uint64_t)(n) << 32) - (power))
-    static const uint64_t CARRY[27] = {
-        DIGITS(1, 0),       DIGITS(1, 0),       DIGITS(1, 0),       DIGITS(2, 10),      DIGITS(2, 0),       DIGITS(2, 0),
-        DIGITS(3, 100),     DIGITS(3, 0),       DIGITS(3, 0),       DIGITS(4, 1000),    DIGITS(4, 0),       DIGITS(4, 0),
-        DIGITS(4, 0),       DIGITS(5, 10000),   DIGITS(5, 0),       DIGITS(5, 0),       DIGITS(6, 100000),  DIGITS(6, 0),
-        DIGITS(6, 0),       DIGITS(7, 1000000), DIGITS(7, 0),       DIGITS(7, 0),       DIGITS(7, 0),       DIGITS(8, 10000000),
-        DIGITS(8, 0),       DIGITS(8, 0),       DIGITS(8, 0),
-    };
-#undef DIGITS
-    return (unsigned)((v + CARRY[31 - __builtin_clz(v | 1)]) >> 32);
-}
-
 /* Digits without leading zeros, at least one. Stores up to 7 bytes more. */
 HOT uint8_t *put_eight(uint8_t *o, uint32_t v) {
-    unsigned digits = digit_count(v);
-    store_u64(o, (eight_digits(v) | EIGHT_ZEROS) >> (-8 * digits & 63)); /* of 64 - 8 * digits */
-    return o + digits;
+    uint64_t digits = eight_digits(v);
+    unsigned zeros = (unsigned)__builtin_ctzll(digits | 1ULL << 56) & 56; /* in bits */
+    store_u64(o, (digits | EIGHT_ZEROS) >> zeros);
+    return o + 8 - (zeros >> 3);
 }
 
 static __attribute__((noinline)) uint8_t *put_long_decimal(uint8_t *o, uint64_t v) {
