@@ -4,7 +4,8 @@
 
 Cost is processor time, so that other work on the machine doesn't decide: of this process for decoding, of all the engine's
 processes for streaming, from the source's connection to the consumer's last ack. What is compared runs in turn, round after
-round: of decoding the cheapest run of each counts, of streaming the middle one of the rounds' ratios.
+round and every other round the other way round: of decoding the cheapest run of each counts, of streaming the middle one of the
+rounds' ratios.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -39,10 +41,11 @@ MANY_TABLES_AT_MOST = 1.3
 PARTITIONS, PARTITIONS_AT_MOST = 8, 1.5
 FILTERED_AT_MOST = 0.2
 STEADY = 4  # copies of the files that are streamed after a first one, to see what a row costs once the engine runs
-_SMALL_STORE = "16MiB"
+_STORES_MIB = 128  # in all, however many partitions share it
 _NOTHING = "nothing"  # a table that there isn't
 _REPEAT = 2
 _ROUNDS = 3  # times as many where an engine streams
+PARTITION_ROUNDS, _PARTITION_COPIES = 7, 3
 _LONG = 4  # copies of the files; more of them are not repeated so often
 _DECODED = 4  # times as many runs where only decoding is measured: they are short, and a virtual machine has slow and fast phases
 
@@ -90,6 +93,21 @@ class Scale:
         return recorded(WORKLOADS[workload], self.server, self.rows)
 
 
+class Decoding(NamedTuple):
+    """Files, one after the other, and which of their tables are wanted."""
+
+    paths: list[Path]
+    include: str = ".*"
+
+
+class Stream(NamedTuple):
+    """So many copies of a recording, into a destination with these settings."""
+
+    recording: Recording
+    times: int
+    destination: Mapping[str, Any] = MappingProxyType({})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--part", nargs="*", choices=[*PARTS], default=[*PARTS], help="what to measure")
@@ -117,14 +135,15 @@ def doubled_decoding(scale: Scale) -> list[dict[str, Any]]:
     inserts = scale.recorded("inserts")
     for times in scale.powers:
         check_decoded(inserts, times)
-    return _doubling("decode", decoded([inserts], scale.repeat, copies=scale.powers)[0], inserts.rows)
+    costs = decoded([Decoding(inserts.paths * times) for times in scale.powers], scale.repeat)
+    return _doubling("decode", dict(zip(scale.powers, ([cost] for cost in costs), strict=True)), inserts.rows)
 
 
 def doubled_streaming(scale: Scale) -> list[dict[str, Any]]:
     """A server with many copies of a file; the engine starts at the last, the second last, the fourth last ..."""
     inserts = scale.recorded("inserts")
-    (costs,) = streamed_copies([inserts], scale.repeat, scale.powers)
-    return _doubling("stream", costs, inserts.rows)
+    costs = streamed_in_turn([Stream(inserts, times) for times in scale.powers], scale.repeat)
+    return _doubling("stream", dict(zip(scale.powers, costs, strict=True)), inserts.rows)
 
 
 def many_tables(scale: Scale) -> list[dict[str, Any]]:
@@ -137,26 +156,26 @@ def many_tables(scale: Scale) -> list[dict[str, Any]]:
     checks = []
     for part in ("decode", "stream"):
         if part == "decode":
-            costs = decoded(recordings, scale.repeat, copies=[1])
-            steady = [[one] for one in decoded_again(recordings, scale.repeat)]
+            first = [[cost] for cost in decoded([Decoding(recording.paths) for recording in recordings], scale.repeat)]
+            steady = [[cost] for cost in decoded_again(recordings, scale.repeat)]
         else:
-            costs = streamed_copies(recordings, scale.repeat)
-            steady = [_steady(one) for one in costs]
+            first, steady = streamed_steadily([Stream(recording, 1) for recording in recordings], scale.repeat)
         checks.append(_check(f"{part}: {what}, met before", steady, rows, MANY_TABLES_AT_MOST))
-        checks.append(_check(f"{part}: {what}, the first rows", [one[1] for one in costs], rows, MANY_TABLES_AT_MOST))
+        checks.append(_check(f"{part}: {what}, the first rows", first, rows, MANY_TABLES_AT_MOST))
     return checks
 
 
 def partitions(scale: Scale) -> list[dict[str, Any]]:
-    """The same rows into one partition and into some, whose stores are small enough to be filled soon.
-
-    Memory costs when it is touched for the first time, and the stores of some partitions have that much more of it.
-    """
+    """The same rows into one partition and into some, whose stores take as much memory in all: a larger one finds less of itself
+    in the processor's cache, whoever fills it."""
     inserts = scale.recorded("inserts")
-    store = {"size": _SMALL_STORE}
-    costs = [_steady(streamed_copies([inserts], scale.repeat, partitions=n, store=store)[0]) for n in (1, PARTITIONS)]
+    streams = [
+        Stream(inserts, _PARTITION_COPIES, {"partitions": n, "store": {"size": f"{_STORES_MIB // n}MiB"}})
+        for n in (1, PARTITIONS)
+    ]
+    costs = streamed_in_turn(streams, scale.repeat, PARTITION_ROUNDS)
     what = f"stream: a row into {PARTITIONS} partitions against one into one"
-    return [_check(what, costs, [inserts.rows, inserts.rows], PARTITIONS_AT_MOST)]
+    return [_check(what, costs, [_PARTITION_COPIES * inserts.rows] * 2, PARTITIONS_AT_MOST)]
 
 
 def filtered(scale: Scale) -> list[dict[str, Any]]:
@@ -165,15 +184,14 @@ def filtered(scale: Scale) -> list[dict[str, Any]]:
     unwanted = needle.rows - needle.wanted_rows
     check_equal("rows of all tables", decoded_content(needle.paths)[0], needle.rows)
     check_equal("rows of no table", decoded_content(needle.paths, _NOTHING)[0], 0)
-    every, none = (decoded([needle], scale.repeat, include, [STEADY])[0][STEADY] for include in (".*", _NOTHING))
-    delivered, few = (
-        _steady(streamed_copies([needle], scale.repeat, include=[include])[0]) for include in (".*", WORKLOADS["needle"].include)
-    )
+    every, none = decoded([Decoding(needle.paths * STEADY, include) for include in (".*", _NOTHING)], scale.repeat)
+    streams = [Stream(needle, 1, {"include": [include]}) for include in (".*", WORKLOADS["needle"].include)]
+    _, (delivered, few) = streamed_steadily(streams, scale.repeat)
     share = needle.wanted_rows / needle.rows
     rest = [one.less(other, share) for one, other in zip(few, delivered, strict=True)]
     what = "a filtered-out row against a delivered one"
     return [
-        _check(f"decode: {what}", [every, none], [STEADY * needle.rows] * 2, FILTERED_AT_MOST),
+        _check(f"decode: {what}", [[every], [none]], [STEADY * needle.rows] * 2, FILTERED_AT_MOST),
         _check(f"stream: {what}", [delivered, rest], [needle.rows, unwanted], FILTERED_AT_MOST),
     ]
 
@@ -194,18 +212,15 @@ def check_decoded(recording: Recording, times: int = 1) -> None:
     check_content(content, _checksum(recording, times))
 
 
-def decoded(
-    recordings: list[Recording], repeat: int, include: str = ".*", copies: Sequence[int] = (1,)
-) -> list[dict[int, list[Cost]]]:
-    """The files of each so many times one after the other, decoded, records dropped unread; all of them in turn."""
-    costs = [{times: [Cost()] for times in copies} for _ in recordings]
+def decoded(cases: Sequence[Decoding], repeat: int) -> list[Cost]:
+    """The cheapest run of each, records dropped unread; all of them in turn."""
+    costs = [Cost() for _ in cases]
     for _ in range(repeat * _DECODED):
-        for recording, by_times in zip(recordings, costs, strict=True):
-            for times, (cost,) in by_times.items():
-                began_s, cpu_began_s = time.perf_counter(), time.process_time()
-                for _ in decode_files(recording.paths * times, wants=TableFilter([include]).wants):
-                    pass
-                cost.take(time.process_time() - cpu_began_s, time.perf_counter() - began_s)
+        for case, cost in zip(cases, costs, strict=True):
+            began_s, cpu_began_s = time.perf_counter(), time.process_time()
+            for _ in decode_files(case.paths, wants=TableFilter([case.include]).wants):
+                pass
+            cost.take(time.process_time() - cpu_began_s, time.perf_counter() - began_s)
     return costs
 
 
@@ -224,44 +239,56 @@ def decoded_again(recordings: list[Recording], repeat: int) -> list[Cost]:
     return [cost.over(STEADY) for cost in costs]
 
 
-def streamed_copies(
-    recordings: list[Recording], repeat: int, copies: Sequence[int] = (1, 1 + STEADY), **destination: Any
-) -> list[dict[int, list[Cost]]]:
-    """A whole engine for so many copies of the files of each, all of them in turn, each from a server of its own.
+def streamed_in_turn(cases: Sequence[Stream], repeat: int, rounds: int = _ROUNDS) -> list[list[Cost]]:
+    """A whole engine for each, all of them in turn, each recording from a server of its own; the costs of each by round.
 
-    Every change is counted, and its content checked. The costs are by round; those of many copies have fewer rounds.
+    Every change is counted, and its content checked. Those of many copies have fewer rounds.
     """
-    costs: list[dict[int, list[Cost]]] = [{times: [] for times in copies} for _ in recordings]
-    most = max(copies)
+    costs: list[list[Cost]] = [[] for _ in cases]
+    most: dict[str, int] = {}
+    for case in cases:
+        most[case.recording.workload] = max(case.times, most.get(case.recording.workload, 0))
     with ExitStack() as stack:
-        servers = [stack.enter_context(serving(recording, most)) for recording in recordings]
-        ends = [end_of_binlog(server.url()) for server in servers]
-        for number in range(repeat * _ROUNDS):
-            for recording, server, end, by_times in zip(recordings, servers, ends, costs, strict=True):
-                for times, rounds in by_times.items():
-                    if number < repeat or times <= max(_LONG, 1 + STEADY):
-                        start = f"binlog.{(most - times) * len(recording.files) + 1:06}:4"
-                        rounds.append(_streamed_once(recording, server, start, end, times, destination))
+        servers: dict[str, tuple[Database, End]] = {}
+        for workload, recording in {case.recording.workload: case.recording for case in cases}.items():
+            server = stack.enter_context(serving(recording, most[workload]))
+            servers[workload] = server, end_of_binlog(server.url())
+        for number in range(repeat * rounds):
+            turn = [(case, cost) for case, cost in zip(cases, costs, strict=True)
+                    if number < repeat or case.times <= max(_LONG, 1 + STEADY)]  # fmt: skip
+            for case, cost in turn if number % 2 == 0 else turn[::-1]:
+                workload = case.recording.workload
+                start = f"binlog.{(most[workload] - case.times) * len(case.recording.files) + 1:06}:4"
+                cost.append(_streamed_once(case, *servers[workload], start))
     return costs
 
 
-def _streamed_once(recording: Recording, server: Database, start: str, end: End, times: int, destination: dict[str, Any]) -> Cost:
+def streamed_steadily(cases: Sequence[Stream], repeat: int) -> tuple[list[list[Cost]], list[list[Cost]]]:
+    """Of each the cost of one copy from the start, and of one when what is done once has been done: asking for a table, touching
+    the store's memory."""
+    longer = [case._replace(times=case.times + STEADY) for case in cases]
+    costs = streamed_in_turn([*cases, *longer], repeat)
+    first, all_of_them = costs[: len(cases)], costs[len(cases) :]
+    steady = [
+        [many.less(one).over(STEADY) for one, many in zip(ones, manies, strict=True)]
+        for ones, manies in zip(first, all_of_them, strict=True)
+    ]
+    return first, steady
+
+
+def _streamed_once(case: Stream, server: Database, end: End, start: str) -> Cost:
+    recording, destination = case.recording, case.destination
     wanted = recording.wanted_rows if destination.get("include") == [WORKLOADS[recording.workload].include] else recording.rows
     with held_back(server) as flow:
-        run = streamed(server.url(), start, end, Streaming(tables={"destination": destination}), flow=flow)
-    check_equal("changes consumed", run.rows, wanted * times)
+        run = streamed(server.url(), start, end, Streaming(tables={"destination": dict(destination)}), flow=flow)
+    check_equal("changes consumed", run.rows, wanted * case.times)
     if wanted == recording.wanted_rows:  # their checksum is the one that the recording has
-        check_equal("checksum of the changes", run.more["checksum"], _checksum(recording, times))
+        check_equal("checksum of the changes", run.more["checksum"], _checksum(recording, case.times))
     return Cost(sum(run.more["cpu_s"].values()), run.seconds, run.more["cpu_s"])
 
 
 def _checksum(recording: Recording, times: int) -> str:
     return f"{int(recording.checksum, 16) * times % 2**64:016x}"
-
-
-def _steady(costs: dict[int, list[Cost]]) -> list[Cost]:
-    """Of one copy of the files, when what is done once has been done: asking for a table, touching the store's memory."""
-    return [many.less(one).over(STEADY) for one, many in zip(costs[1], costs[1 + STEADY], strict=True)]
 
 
 def _doubling(what: str, costs: dict[int, list[Cost]], rows: int) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ enum {
     PACKET_HEADER_BYTES = 4,
     PACKET_FULL = 0xFFFFFF,
     INPUT_BYTES = 1 << 20,                /* size of the buffer while no event needs more */
-    INPUT_READ_BYTES = 256 << 10,         /* one read: stays in the second-level cache until it is decoded */
+    INPUT_READ_BYTES = 256 << 10,         /* one read of a socket: stays in the second-level cache until it is decoded */
     INPUT_LEAST_READ_BYTES = 64 << 10,
     INPUT_MOVED_BYTES = 32 << 10,         /* a begun event up to so long is moved to the buffer's start before each read */
 };
@@ -181,7 +181,7 @@ static inline int input_reserve(input_t *in, size_t least) {
 static inline int64_t input_read(input_t *in, int fd) {
     if (!input_reserve(in, INPUT_LEAST_READ_BYTES)) return -ENOMEM;
     size_t room = in->capacity - in->end;
-    if (room > INPUT_READ_BYTES && in->wanted < INPUT_READ_BYTES) room = INPUT_READ_BYTES;
+    if (in->packets && room > INPUT_READ_BYTES && in->wanted < INPUT_READ_BYTES) room = INPUT_READ_BYTES; /* a file: long reads */
     for (;;) {
         ssize_t n = in->packets ? recv(fd, in->bytes + in->end, room, MSG_DONTWAIT) : read(fd, in->bytes + in->end, room);
         if (n >= 0) {
