@@ -38,7 +38,8 @@ class Presence(NamedTuple):
 
 class Meta(Protocol):
     """The contract of every meta manager. All calls are durable (as far as the kind is) when they return; those with `later`
-    outlive the process then, and are durable when `sync` has returned: it takes as long for one as for many.
+    when `sync` has returned, which takes as long for one as for many. Until then other processes may wait to write: it must
+    follow within milliseconds.
 
     Numbers and keys are given out once and never again to anything else. Safe to use from several processes at a time.
     """
@@ -122,7 +123,7 @@ class Meta(Protocol):
         ...
 
     def sync(self) -> None:
-        """What was kept with `later`, or found that another process had kept so, is durable."""
+        """What was kept with `later` is durable; where that fails, all of it is lost, and this fails again when called again."""
         ...
 
     def close(self) -> None: ...

@@ -80,6 +80,9 @@ class FileMeta:
     machine's; of the acks of the last moments before a power cut some may be gone (their changes are delivered again).
     Not for two threads at a time.
 
+    What is kept with `later` is one transaction, from its first call to `sync`: other processes see all of it or nothing, and
+    wait meanwhile when they want to write. When any part of it fails all is lost, and this meta keeps nothing more.
+
     Raises:
         MetaError: the file can't be opened or written, is damaged, or belongs to something else or another version.
     """
@@ -88,7 +91,9 @@ class FileMeta:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self._unsynced = True  # a process before may have died between keeping and syncing what this one finds
+        self._unsynced = True  # a process before may have died between writing and syncing what this one finds
+        self._open_batch = False  # of what is kept with `later`
+        self._failed: MetaError | None = None  # why it is lost
         with self._errors_named():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -109,7 +114,7 @@ class FileMeta:
             if found is not None:
                 return int(found)
         else:
-            with self._errors_named(), self._to_the_disk(), self._transaction():
+            with self._errors_named(), self._durably():
                 self._db.execute(
                     "UPDATE source_number SET identity = ?3 WHERE source = ?1 AND binlog = ?2 AND identity = ''"
                     " AND NOT EXISTS (SELECT 1 FROM source_number WHERE source = ?1 AND binlog = ?2 AND identity = ?3)",
@@ -124,7 +129,7 @@ class FileMeta:
         return self._number(found, wanted, insert, (*wanted, newest), MAX_SOURCE_NUMBER, "source numbers")
 
     def change_history(self, number: int, was: str, identity: str, under: Iterable[str] = ()) -> bool:
-        with self._errors_named(), self._to_the_disk(), self._transaction():
+        with self._errors_named(), self._durably():
             change = "UPDATE source_number SET identity = ? WHERE number = ? AND identity = ?"
             return self._db.execute(change, (identity, number, was)).rowcount == 1
 
@@ -160,7 +165,7 @@ class FileMeta:
             self._db.execute("DELETE FROM acked WHERE destination = ? AND consumer = ?", (destination, consumer))
 
     def replace_acked(self, destination: str, positions: dict[str, dict[tuple[int, int], Identity]]) -> None:
-        with self._errors_named(), self._to_the_disk(), self._transaction():
+        with self._errors_named(), self._durably():
             for consumer, places in positions.items():
                 self._db.execute("DELETE FROM acked WHERE destination = ? AND consumer = ?", (destination, consumer))
                 rows = [(destination, consumer, *place, *identity) for place, identity in places.items()]
@@ -182,7 +187,7 @@ class FileMeta:
     def first_position(self, source: int, position: Identity | None = None) -> Identity | None:
         with self._errors_named():
             if position is not None:
-                with self._to_the_disk(), self._transaction():
+                with self._durably():
                     self._db.execute(
                         "INSERT INTO first_position VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
                         " SET file = excluded.file, start = excluded.start, event = excluded.event, row = excluded.row"
@@ -194,11 +199,12 @@ class FileMeta:
         return kept and Identity(*kept)
 
     def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
-        with self._errors_named(), self._to_the_disk(later), self._transaction():
-            self._db.execute(
-                "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)",
-                (source, *position, entry),
-            )
+        with self._errors_named():
+            with self._batch() if later else self._durably():
+                self._db.execute(
+                    "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)",
+                    (source, *position, entry),
+                )
 
     def history(self, source: int) -> list[tuple[Identity, bytes]]:
         with self._errors_named():
@@ -223,7 +229,7 @@ class FileMeta:
         return [(Identity(file, start, 0, 0), gtid_set) for file, start, gtid_set in rows]
 
     def keep_file_mark(self, source: int, file: int, mark: str) -> None:
-        with self._errors_named(), self._to_the_disk(), self._transaction():
+        with self._errors_named(), self._durably():
             self._db.execute("INSERT OR REPLACE INTO file_mark VALUES (?, ?, ?)", (source, file, mark))
 
     def file_marks(self, source: int) -> dict[int, str]:
@@ -241,10 +247,12 @@ class FileMeta:
             self._db.execute("DELETE FROM file_mark WHERE source = ? AND file < ?", (source, before.file))
 
     def sync(self) -> None:
-        if self._unsynced and self.survives_power_cut:
-            with self._errors_named(), self._to_the_disk(), self._transaction():
-                self._db.execute(f"PRAGMA user_version = {VERSION}")  # syncs the log, and so all that is in it
-            self._unsynced = False
+        with self._errors_named():
+            self._end_batch()
+            if self._unsynced and self.survives_power_cut:
+                with self._durably():
+                    self._db.execute(f"PRAGMA user_version = {VERSION}")  # a commit that changes nothing
+                self._unsynced = False
 
     def close(self) -> None:
         """Closing twice is harmless."""
@@ -293,13 +301,14 @@ class FileMeta:
     ) -> int:
         with self._errors_named():
             found = self._db.execute(find, wanted).fetchone()
-            if later:
-                self._unsynced = True  # another process may have kept it a moment ago, and not have synced yet
             if found is None:
-                with self._to_the_disk(later), self._transaction():
-                    if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker
-                        self._db.execute(insert, values)
-                    found = self._db.execute(find, wanted).fetchone() or (0,)  # 0: what was to be added isn't wanted any more
+                alone = later and self._open_batch
+                with self._batch() if later else self._durably():
+                    if not alone:  # another process may have been quicker
+                        found = self._db.execute(find, wanted).fetchone()
+                    if found is None:
+                        inserted = self._db.execute(insert, values)
+                        found = (inserted.lastrowid if inserted.rowcount == 1 else 0,)  # 0: it isn't wanted any more
                     if found[0] > most:
                         raise MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
         return found[0]
@@ -309,46 +318,77 @@ class FileMeta:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        self._end_batch()
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
             self._db.execute("COMMIT")
         except BaseException:
-            if self._db.in_transaction:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
+            self._roll_back()
             raise
 
     @contextmanager
-    def _to_the_disk(self, later: bool = False) -> Iterator[None]:
-        """What is rare and must never be given out twice is synced when it returns; acks, many a second, are not. later: nor is
-        this, but by `sync`."""
-        if later or not self.survives_power_cut:
-            yield
-            self._unsynced = True
-            return
-        self._db.execute("PRAGMA synchronous = FULL")
+    def _durably(self) -> Iterator[None]:
+        """What is rare and must never be given out twice is synced when it returns; acks, many a second, are not."""
+        self._end_batch()
+        self._sync_commits(True)
         try:
-            yield
+            with self._transaction():
+                yield
         finally:
-            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._sync_commits(False)
+
+    @contextmanager
+    def _batch(self) -> Iterator[None]:
+        """Goes on with the transaction that `sync` ends."""
+        if self._failed is not None:
+            raise self._failed
+        if not self._open_batch:
+            self._sync_commits(True)
+            self._db.execute("BEGIN IMMEDIATE")
+            self._open_batch = True
+        yield
+
+    def _end_batch(self) -> None:
+        if self._failed is not None:
+            raise self._failed
+        if self._open_batch:
+            self._db.execute("COMMIT")
+            self._open_batch = self._unsynced = False  # with this commit all of the log is synced
+            self._sync_commits(False)
+
+    def _sync_commits(self, sync: bool) -> None:
+        if self.survives_power_cut:
+            self._db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
+
+    def _roll_back(self) -> None:
+        if self._db.in_transaction:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def _errors_named(self) -> Iterator[None]:
         try:
             yield
-        except OSError as error:
-            raise MetaError(
+        except (MetaError, OSError, sqlite3.Error) as error:
+            named = error if isinstance(error, MetaError) else self._named(error)
+            if self._open_batch:
+                self._failed = self._failed or named
+                self._roll_back()
+            raise named from None
+
+    def _named(self, error: OSError | sqlite3.Error) -> MetaError:
+        if isinstance(error, OSError):
+            return MetaError(
                 "meta's folder can't be used", file=self.path, error=error.strerror,
                 remedy="name a data_dir that this account may write to",
-            ) from None  # fmt: skip
-        except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorname", None) or ""
-            what = "meta can't be read or written"
-            if code == "SQLITE_FULL" or (code.startswith(_WRITING) and _is_full(self.path.parent)):
-                raise MetaFull(what, file=self.path, error=error, code=code, remedy="make room on its file system") from None
-            reason = "io_error" if code.startswith("SQLITE_IOERR") else ""
-            raise MetaError(what, file=self.path, error=error, code=code, reason=reason, remedy=_remedy(code)) from None
+            )  # fmt: skip
+        code = getattr(error, "sqlite_errorname", None) or ""
+        what = "meta can't be read or written"
+        if code == "SQLITE_FULL" or (code.startswith(_WRITING) and _is_full(self.path.parent)):
+            return MetaFull(what, file=self.path, error=error, code=code, remedy="make room on its file system")
+        reason = "io_error" if code.startswith("SQLITE_IOERR") else ""
+        return MetaError(what, file=self.path, error=error, code=code, reason=reason, remedy=_remedy(code))
 
 
 def _is_full(folder: Path) -> bool:

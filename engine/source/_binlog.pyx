@@ -330,8 +330,9 @@ cdef class Decoder:
                 else:
                     return code
         finally:
-            if self.d.out.held:
+            if self.tables.unsynced:
                 self.tables.sync()
+            if self.d.out.held:
                 output_release(&self.d.out)
                 decoder_tell_offset(&self.d)
 

@@ -38,11 +38,12 @@ class _Shape:
     """What a TABLE_MAP tells behind the table's names, so that the tables of one kind (shards, tenants) need little each.
 
     table_map and schema are named after the first of them; schema None: the map doesn't name the columns, and each table may
-    have others. plan: of those of which the map alone tells; None until there is one.
+    have others. plan: of the last of them, of which the history knew so much; None until there is one.
     """
 
     table_map: TableMap
     schema: TableSchema | None = None
+    known: TableDefinition | None = None
     plan: RowPlan | None = None
     packed_columns: bytes = b""
 
@@ -61,7 +62,7 @@ class TableVersions:
     wants: `schema.table` -> does any destination take it. keys: gives the table keys. history: what is known of tables whose maps
     don't name their columns; one that keeps nothing unless given.
 
-    unsynced: `sync` has to be called before anybody sees a record that uses what was answered.
+    unsynced: `sync` has to be called, within milliseconds, before anybody sees a record that uses what was answered.
     """
 
     def __init__(self, source: str, wants: Callable[[str], bool], keys: Keys, history: SchemaHistory | None = None) -> None:
@@ -85,6 +86,7 @@ class TableVersions:
         name = ".".join(names)
         if not self._wants(name):
             return TableVersion(name)
+        self.unsynced = True
         try:
             shape = self._shapes.get((mariadb, body[at:])) or self._shape(body, post_header_bytes, mariadb, at)
             plan, packed = self._plan(shape, names, mariadb, moment)
@@ -94,7 +96,6 @@ class TableVersions:
             raise fail(error.what, kind=kind, remedy=error.remedy, **{"table": name, **facts}) from error
         except (ArithmeticError, LookupError, ValueError) as error:
             raise fail(f"TABLE_MAP can't be read: {error}", table=name, remedy=DAMAGED) from error
-        self.unsynced = True
         return TableVersion(name, self._keys.table_key(packed, later=True), packed, plan)
 
     def learn(self, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment) -> frozenset[str]:
@@ -128,7 +129,7 @@ class TableVersions:
             plan = _plan_of(self._schema_by_history(name, shape.table_map, mariadb, moment), shape.table_map)
             return plan, plan.schema.pack()
         known = self._known(name, shape.schema, moment) if mariadb and not self._history.is_silent(moment) else None
-        if known is None and shape.plan is not None:
+        if shape.plan is not None and shape.known == known:
             return shape.plan.named(*name), pack_schema(self._source, *name, shape.packed_columns)
         table_map = replace(shape.table_map, schema=name[0], table=name[1])
         schema = replace(shape.schema, schema=name[0], table=name[1])
@@ -137,8 +138,7 @@ class TableVersions:
             schema = with_known_types(schema, known) if known else with_implicit_period(schema)
         plan = _plan_of(schema, table_map)
         packed_columns = plan.schema.packed_columns()
-        if known is None:
-            shape.plan, shape.packed_columns = plan, packed_columns
+        shape.known, shape.plan, shape.packed_columns = known, plan, packed_columns
         return plan, pack_schema(self._source, *name, packed_columns)
 
     def _known(self, name: Name, schema: TableSchema, moment: Moment) -> TableDefinition | None:

@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from engine.errors import MetaError
+from engine.errors import MetaError, MetaFull
 from engine.meta import Place
 from engine.meta.file import MAX_SOURCE_NUMBER, FileMeta
 from engine.position import Identity
@@ -127,3 +127,21 @@ def test_a_closed_meta_says_so(path):
     meta.close()
     with pytest.raises(MetaError, match="closed"):
         meta.ack({Place("orders", "default", 0, 1): Identity(1, 4, 1, 0)})
+
+
+def test_when_a_part_of_what_is_kept_together_fails_nothing_of_it_is_kept_then_or_later(path):
+    meta = FileMeta(path)
+    pages = meta._db.execute("PRAGMA page_count").fetchone()[0]
+    meta._db.execute(f"PRAGMA max_page_count = {pages + 4}")  # a disk that is full soon
+    meta.table_key(b"a small schema", later=True)
+    with pytest.raises(MetaFull) as first:
+        meta.table_key(bytes(1 << 20), later=True)
+    for call in (meta.sync, lambda: meta.table_key(b"a third", later=True), lambda: meta.ack({})):
+        with pytest.raises(MetaFull) as again:
+            call()
+        assert again.value is first.value
+    other = FileMeta(path)
+    assert other.packed_schema(1) is None
+    assert other.table_key(b"another schema") == 1, "nobody has to wait for the one that failed"
+    meta.close()
+    other.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,10 +49,8 @@ def calls(meta: FileMeta) -> Iterator[None]:
     yield
     meta.ack({Place("orders", "cache", 0, 1): Identity(2, 4, 2, 3)})
     yield
-    meta.table_key(b"another " * 30, later=True)
-    yield
+    meta.table_key(b"another " * 30, later=True)  # one transaction
     meta.keep_history(1, Identity(1, 5, 0, 0), b"DROP TABLE t", later=True)
-    yield
     meta.sync()
     yield
     meta.source_number("shop", "other")
@@ -145,20 +144,35 @@ def test_what_was_cut_off_is_opened_by_meta_and_gone_on_with(tmp_path, recorded)
             meta.close()
 
 
-def test_a_key_that_another_process_has_not_synced_yet_is_synced_by_whoever_uses_it(tmp_path) -> None:
+def test_what_is_kept_for_later_is_seen_by_others_once_it_is_synced(tmp_path) -> None:
     path = tmp_path / "meta.sqlite"
     first, second = FileMeta(path), FileMeta(path)
     second.sync()
     log = path.with_name(path.name + "-wal")
     try:
         key = first.table_key(b"a schema", later=True)
-        assert second.table_key(b"a schema", later=True) == key
+        first.keep_history(1, Identity(1, 4, 0, 0), b"an entry", later=True)
+        assert second.packed_schema(key) is None
+        assert second.history(1) == []
         before = log.stat().st_size
-        second.sync()
+        first.sync()
         after = log.stat().st_size
-        assert after > before, "a commit that is synced, and all before it"
+        assert after > before
+        assert second.table_key(b"a schema", later=True) == key
+        assert second.history(1) == [(Identity(1, 4, 0, 0), b"an entry")]
+        first.sync()
         second.sync()
-        assert log.stat().st_size == after
+        assert log.stat().st_size == after, "nothing is left to be synced"
     finally:
         first.close()
         second.close()
+
+
+def test_a_killed_process_leaves_nothing_of_what_it_had_not_synced_and_its_number_is_given_anew(tmp_path) -> None:
+    path = tmp_path / "meta.sqlite"
+    killed = FileMeta(path)
+    key = killed.table_key(b"a schema", later=True)
+    killed.close()  # without a commit, as SIGKILL
+    with closing(FileMeta(path)) as meta:
+        assert meta.packed_schema(key) is None
+        assert meta.table_key(b"another schema") == key

@@ -41,12 +41,16 @@ class Entry:
 
     def pack(self) -> bytes:
         """For meta; the position stands beside it."""
-        tables = [[*name, _known_to_map(known)] for name, known in self.tables.items()]
-        fields: dict[str, Any] = {"how": self.how, "tables": tables}
-        for name, value in (("sql", self.sql[:SHOWN_CHARACTERS]), ("charsets", self.charsets), ("seen", self.seen)):
-            if value:
-                fields[name] = value
-        return msgpack.packb(fields)
+        rest = {"sql": self.sql[:SHOWN_CHARACTERS], "charsets": self.charsets, "seen": self.seen}
+        rest = {name: value for name, value in rest.items() if value}
+        packer = msgpack.Packer()
+        pack, array = packer.pack, packer.pack_array_header
+        pieces = [packer.pack_map_header(2 + len(rest)), pack("how"), pack(self.how), pack("tables"), array(len(self.tables))]
+        for name, known in self.tables.items():
+            described = known.packed if isinstance(known, TableDefinition) else pack(known and list(known))
+            pieces += (array(3), *map(pack, name), described)
+        pieces += (pack(part) for pair in rest.items() for part in pair)
+        return b"".join(pieces)
 
     @classmethod
     def unpack(cls, position: Identity, packed: bytes) -> Entry:
@@ -54,12 +58,6 @@ class Entry:
         tables = {(schema, table): _known_from_map(known) for schema, table, known in fields["tables"]}
         seen = tuple(fields["seen"]) if "seen" in fields else None
         return cls(position, fields["how"], fields.get("sql", ""), tables, fields.get("charsets", {}), seen)
-
-
-def _known_to_map(known: Known) -> Any:
-    if known is None or isinstance(known, TableDefinition):
-        return known and known.to_map()
-    return list(known)
 
 
 def _known_from_map(packed: Any) -> Known:

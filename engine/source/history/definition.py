@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
+
+import msgpack
 
 from engine.source.charsets import ALIASES, COLLATIONS
 
@@ -118,6 +121,11 @@ class TableDefinition:
         primary = {self.position(name) for key in keys if key.primary for name, _ in key.columns}
         columns_ = tuple(replace(c, nullable=False) if i in primary else c for i, c in enumerate(self.columns))
         return replace(self, columns=columns_, keys=tuple(keys))
+
+    @cached_property
+    def packed(self) -> bytes:
+        """The map in msgpack."""
+        return msgpack.packb(self.to_map())
 
     def to_map(self) -> dict[str, Any]:
         return {

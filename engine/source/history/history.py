@@ -140,7 +140,7 @@ class SchemaHistory:
             return
         self._move_to(moment)
         try:
-            answer = self._server.read((), self._is_wanted)
+            answer = self._read((), self._is_wanted)
         except SourceError as error:
             log.warning("the tables can't be read from the server now: %s", error)
             return
@@ -173,21 +173,27 @@ class SchemaHistory:
             self._answer = answer
             return answer.tables.get(self._letters(name))
         self._asked[schema] = self._asked.get(schema, 0) + 1
-        self._answer = self._server.read(name)
-        self._catalog.case_sensitive = self._server.case_sensitive
+        self._answer = self._read(name)
         tables = self._answer.tables
         return tables.get(name) or next(iter(tables.values()), None)
 
     def _ask_for_all(self, schema: str) -> Answer | None:
         """Of a schema. What takes too long, or is refused, is left: each of its tables is asked for alone, as before."""
-        assert self._server is not None
         try:
-            answer = self._server.read((schema,), self._is_wanted)
+            answer = self._read((schema,), self._is_wanted)
         except SourceError as error:
             log.debug("the tables of %s can't be read from the server at once: %s", schema, error)
             return None
-        self._catalog.case_sensitive = self._server.case_sensitive
         return answer._replace(tables={self._letters(name): table for name, table in answer.tables.items()})
+
+    def _read(self, names: tuple[str, ...], wants: Callable[[Name], bool] = lambda name: True) -> Answer:
+        """From the server, which may take its time: nobody waits meanwhile to write to meta."""
+        assert self._server is not None
+        if self._keeper is not None:
+            self._keeper.sync()
+        answer = self._server.read(names, wants)
+        self._catalog.case_sensitive = self._server.case_sensitive
+        return answer
 
     def _letters(self, name: Name) -> Name:
         """By which a table is found among those of the server's answer."""
@@ -219,8 +225,6 @@ class SchemaHistory:
         self._take(self._answer._replace(tables={name: found}), moment)
 
     def _take(self, answer: Answer, moment: Moment) -> None:
-        assert self._server is not None
-        self._catalog.case_sensitive = self._server.case_sensitive
         tables: dict[Name, Known] = {**answer.tables}
         base, file, offset = answer.end
         entry = Entry(moment.at, "server", "", tables, dict(answer.charsets), (file, offset) if base == moment.base else None)

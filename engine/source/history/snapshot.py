@@ -89,7 +89,7 @@ def read_tables(
 ) -> dict[Name, TableDefinition]:
     """As ServerTables.read. query: runs a statement with arguments, and gives its rows, which are read once.
 
-    What isn't wanted is never held, and equal columns of many tables are held once.
+    What isn't wanted is never held, and what many tables have in common is held once.
     """
     where = _WHERE[len(names)]
     rows = query(_TABLES.format(where), *names)
@@ -114,13 +114,17 @@ def read_tables(
         if (schema, table) in columns:
             keys.setdefault((schema, table), {}).setdefault((index, not int(repeats)), []).append((column or "", prefix or 0))
     found = {}
+    alike: dict[tuple[object, ...], TableDefinition] = {}  # columns of `columns` are the same objects where they are equal
     for each, described in columns.items():
         known = [Key(index, tuple(parts), unique) for (index, unique), parts in keys.get(each, {}).items()]
         # the one that stands in for a primary key first: they aren't listed in the order that decides it
         known.sort(key=lambda key: _distance({column for column, _ in key.columns}, promoted.get(each, set())))
         collation, kind = heads[each]
-        made = TableDefinition(tuple(described), tuple(known), collation and charset_of_collation_name(collation))
-        found[each] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
+        same = (*map(id, described), *known, collation, kind)
+        if (settled := alike.get(same)) is None:
+            made = TableDefinition(tuple(described), tuple(known), collation and charset_of_collation_name(collation))
+            settled = alike[same] = (with_versioning(made) if kind == "SYSTEM VERSIONED" else made).settled()
+        found[each] = settled
     return found
 
 
