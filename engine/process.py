@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import gc
 import importlib
 import json
 import logging
@@ -177,6 +178,7 @@ def main(argv: list[str]) -> int:
         instance = Instance(config.server.data_dir)
         beat_at(instance, first["place"])
         stage = build_stage(role, first["name"], first["number"], config, instance, first["active"])
+        gc.freeze()  # what is there now stays: no need to go through it again and again
         run(stage, lambda: stopping, _Turns(stage, lines))
     except EngineError as error:
         _report(state="failed", reason=error.reason, error=str(error), retryable=error.retryable)

@@ -30,6 +30,7 @@ import msgpack
 from engine.position import Identity
 
 HEAD_BYTES = 61
+SCHEMA_AT = HEAD_BYTES + 1  # in a schema record, whose `before` is nil: TableSchema.pack()
 FIELDS = 13
 FRAGMENT_BYTES = 128 * 1024  # chunk of a change that is too large for one record; passes the smallest ring (1 MiB)
 MIN_RING_BYTES = 1 << 20

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 
 class TableFilter:
@@ -19,3 +19,10 @@ class TableFilter:
             if included(name):
                 return not any(excluded(name) for excluded in self._exclude)
         return False
+
+
+def wanted_by_any(filters: Sequence[TableFilter]) -> Callable[[str], bool]:
+    """`schema.table` → does any of them take it."""
+    if len(filters) == 1:
+        return filters[0].wants
+    return lambda name: any(each.wants(name) for each in filters)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, Protocol
 
 from engine.position import Identity
@@ -66,6 +66,10 @@ class Meta(Protocol):
         ...
 
     def packed_schema(self, table_key: int) -> bytes | None: ...
+
+    def packed_schemas(self, table_keys: Collection[int]) -> dict[int, bytes]:
+        """Of those of the keys that are known."""
+        ...
 
     def ack(self, positions: dict[Place, Identity]) -> None:
         """Keep acked positions, all or none. A position that lies before the kept one doesn't move it back."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import json
 import os
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -66,6 +67,9 @@ CREATE TABLE IF NOT EXISTS presence (
     destination TEXT NOT NULL, consumer TEXT NOT NULL, away_s REAL NOT NULL, expired_at REAL NOT NULL,
     PRIMARY KEY (destination, consumer)) STRICT, WITHOUT ROWID
 """
+_FIND_KEY = "SELECT key FROM table_key WHERE digest = ?"
+_ADD_KEY = "INSERT INTO table_key (key, digest, packed_schema) VALUES (?, ?, ?)"
+_ADD_ENTRY = "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)"
 _ACK = """
 INSERT INTO acked VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE
 SET file = excluded.file, start = excluded.start, event = excluded.event, row = excluded.row
@@ -81,7 +85,8 @@ class FileMeta:
     Not for two threads at a time.
 
     What is kept with `later` is one transaction, from its first call to `sync`: other processes see all of it or nothing, and
-    wait meanwhile when they want to write. When any part of it fails all is lost, and this meta keeps nothing more.
+    wait meanwhile when they want to write. When any part of it fails all is lost, and this meta keeps nothing more. It is
+    written at the end, for all tables at once, since thousands may be new in a moment.
 
     Raises:
         MetaError: the file can't be opened or written, is damaged, or belongs to something else or another version.
@@ -94,6 +99,9 @@ class FileMeta:
         self._unsynced = True  # a process before may have died between writing and syncing what this one finds
         self._open_batch = False  # of what is kept with `later`
         self._failed: MetaError | None = None  # why it is lost
+        self._new_keys: dict[bytes, tuple[int, bytes]] = {}  # by digest
+        self._new_entries: list[tuple[object, ...]] = []
+        self._last_key = 0  # of all in the file, and the new ones
         with self._errors_named():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -140,16 +148,33 @@ class FileMeta:
 
     def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
         digest = hashlib.sha256(packed_schema).digest()
-        insert = "INSERT INTO table_key (digest, packed_schema) VALUES (?, ?)"
-        return self._number(
-            "SELECT key FROM table_key WHERE digest = ?", (digest,), insert, (digest, packed_schema),
-            MAX_TABLE_KEY, "table keys", later,
-        )  # fmt: skip
+        if later:
+            return self._table_key_later(digest, packed_schema)
+        return self._number(_FIND_KEY, (digest,), _ADD_KEY, (None, digest, packed_schema), MAX_TABLE_KEY, "table keys")
+
+    def _table_key_later(self, digest: bytes, packed_schema: bytes) -> int:
+        if (new := self._new_keys.get(digest)) is not None:
+            return new[0]
+        with self._errors_named():
+            found = self._db.execute(_FIND_KEY, (digest,)).fetchone()
+            if found is None and self._begin_batch():
+                found = self._db.execute(_FIND_KEY, (digest,)).fetchone()  # another process may have been quicker
+            if found is not None:
+                return int(found[0])
+            if self._last_key == MAX_TABLE_KEY:
+                raise MetaError("meta has no more table keys", file=self.path, most=MAX_TABLE_KEY, remedy=_ANEW)
+            self._last_key += 1
+            self._new_keys[digest] = self._last_key, packed_schema
+        return self._last_key
 
     def packed_schema(self, table_key: int) -> bytes | None:
+        return self.packed_schemas([table_key]).get(table_key)
+
+    def packed_schemas(self, table_keys: Collection[int]) -> dict[int, bytes]:
+        find = "SELECT key, packed_schema FROM table_key WHERE key IN (SELECT value FROM json_each(?))"
         with self._errors_named():
-            row = self._db.execute("SELECT packed_schema FROM table_key WHERE key = ?", (table_key,)).fetchone()
-        return row and row[0]
+            self._end_batch()
+            return dict(self._db.execute(find, (json.dumps([*table_keys]),)).fetchall())
 
     def ack(self, positions: dict[Place, Identity]) -> None:
         with self._errors_named(), self._transaction():
@@ -200,14 +225,16 @@ class FileMeta:
 
     def keep_history(self, source: int, position: Identity, entry: bytes, *, later: bool = False) -> None:
         with self._errors_named():
-            with self._batch() if later else self._durably():
-                self._db.execute(
-                    "INSERT INTO schema_history (source, file, start, event, row, entry) VALUES (?, ?, ?, ?, ?, ?)",
-                    (source, *position, entry),
-                )
+            if later:
+                self._begin_batch()
+                self._new_entries.append((source, *position, entry))
+            else:
+                with self._durably():
+                    self._db.execute(_ADD_ENTRY, (source, *position, entry))
 
     def history(self, source: int) -> list[tuple[Identity, bytes]]:
         with self._errors_named():
+            self._end_batch()
             rows = self._db.execute(
                 "SELECT file, start, event, row, entry FROM schema_history WHERE source = ?"
                 " ORDER BY file, start, event, row, number",
@@ -290,25 +317,15 @@ class FileMeta:
                 self._db.execute(table)
 
     def _number(
-        self,
-        find: str,
-        wanted: tuple[object, ...],
-        insert: str,
-        values: tuple[object, ...],
-        most: int,
-        what: str,
-        later: bool = False,
+        self, find: str, wanted: tuple[object, ...], insert: str, values: tuple[object, ...], most: int, what: str
     ) -> int:
         with self._errors_named():
             found = self._db.execute(find, wanted).fetchone()
             if found is None:
-                alone = later and self._open_batch
-                with self._batch() if later else self._durably():
-                    if not alone:  # another process may have been quicker
-                        found = self._db.execute(find, wanted).fetchone()
-                    if found is None:
-                        inserted = self._db.execute(insert, values)
-                        found = (inserted.lastrowid if inserted.rowcount == 1 else 0,)  # 0: it isn't wanted any more
+                with self._durably():
+                    if self._db.execute(find, wanted).fetchone() is None:  # another process may have been quicker
+                        self._db.execute(insert, values)
+                    found = self._db.execute(find, wanted).fetchone() or (0,)  # 0: what was to be added isn't wanted any more
                     if found[0] > most:
                         raise MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
         return found[0]
@@ -338,23 +355,29 @@ class FileMeta:
         finally:
             self._sync_commits(False)
 
-    @contextmanager
-    def _batch(self) -> Iterator[None]:
-        """Goes on with the transaction that `sync` ends."""
+    def _begin_batch(self) -> bool:
+        """False: it has begun already."""
         if self._failed is not None:
             raise self._failed
-        if not self._open_batch:
-            self._sync_commits(True)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._open_batch = True
-        yield
+        if self._open_batch:
+            return False
+        self._sync_commits(True)
+        self._db.execute("BEGIN IMMEDIATE")
+        self._open_batch = True
+        self._last_key = self._db.execute("SELECT coalesce(max(key), 0) FROM table_key").fetchone()[0]
+        return True
 
     def _end_batch(self) -> None:
         if self._failed is not None:
             raise self._failed
         if self._open_batch:
+            keys = [(key, digest, packed_schema) for digest, (key, packed_schema) in self._new_keys.items()]
+            self._db.executemany(_ADD_KEY, keys)
+            self._db.executemany(_ADD_ENTRY, self._new_entries)
             self._db.execute("COMMIT")
             self._open_batch = self._unsynced = False  # with this commit all of the log is synced
+            self._new_keys.clear()
+            self._new_entries.clear()
             self._sync_commits(False)
 
     def _sync_commits(self, sync: bool) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
@@ -152,6 +152,9 @@ class ZooKeeperMeta:
             return self._put_together(content)
 
         return self._persist(read)
+
+    def packed_schemas(self, table_keys: Collection[int]) -> dict[int, bytes]:
+        return {key: packed for key in table_keys if (packed := self.packed_schema(key)) is not None}
 
     # -- acked positions -------------------------------------------------------------------------------------------
 

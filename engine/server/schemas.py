@@ -7,7 +7,7 @@ import struct
 from engine.errors import InternalError
 from engine.meta import Meta
 from engine.position import ORIGIN
-from engine.record import HEAD_BYTES, Kind, pack_record
+from engine.record import SCHEMA_AT, Kind, pack_record
 
 _LENGTH = struct.Struct(">I")
 _LENGTH_AT = 2
@@ -20,22 +20,22 @@ class Catalogue:
         self._meta = meta
         self._records: dict[tuple[int, int], bytes] = {}
 
-    def schema_record(self, table_key: int, source: int) -> bytes:
-        """A whole schema record of this key, with this source number in its head.
+    def schema_records(self, tables: list[tuple[int, int]]) -> list[bytes]:
+        """Whole schema records of these table keys, with these source numbers in their heads.
 
         Raises:
-            InternalError: meta doesn't know the key.
+            InternalError: meta doesn't know a key.
         """
-        record = self._records.get((table_key, source))
-        if record is None:
-            packed = self._meta.packed_schema(table_key)
-            if packed is None:
-                raise InternalError("a record has a table key that meta doesn't know", table_key=table_key, source=source)
-            empty = pack_record(Kind.SCHEMA, source=source, identity=ORIGIN, time_us=0, table=table_key)
-            head = bytearray(empty[: HEAD_BYTES + 1])  # with the nil of `before`; the schema takes the place of `after`
-            _LENGTH.pack_into(head, _LENGTH_AT, len(head) + len(packed))
-            record = self._records[table_key, source] = bytes(head) + packed
-        return record
+        if lacking := [table for table in tables if table not in self._records]:
+            packed = self._meta.packed_schemas([key for key, _ in lacking])
+            for key, source in lacking:
+                if key not in packed:
+                    raise InternalError("a record has a table key that meta doesn't know", table_key=key, source=source)
+                empty = pack_record(Kind.SCHEMA, source=source, identity=ORIGIN, time_us=0, table=key)
+                head = bytearray(empty[:SCHEMA_AT])
+                _LENGTH.pack_into(head, _LENGTH_AT, len(head) + len(packed[key]))
+                self._records[key, source] = bytes(head) + packed[key]
+        return [self._records[table] for table in tables]
 
     def sources(self, names: list[str]) -> dict[int, dict[str, str]]:
         """Source number → {"name", "binlog"} of all numbers that the sources of these names have by now."""

@@ -443,7 +443,7 @@ class Session:
             self._outbox.add(Sources(sources).pack())
         unseen = [(table, source) for table, source in batch.tables if table not in self._known_tables]
         if unseen:
-            records = [self._hub.catalogue.schema_record(table, source) for table, source in unseen]
+            records = self._hub.catalogue.schema_records(unseen)
             self._outbox.add(Schemas().pack_prefix(sum(map(len, records))), *records)
             self._known_tables.update(table for table, _ in unseen)
         head = BatchHead(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from engine._heads import Heads
 from engine._selection import look_up
 from engine.errors import MetaError
+from engine.record import SCHEMA_AT
 from engine.schema import TableSchema
 from engine.table_filter import TableFilter
 
@@ -71,7 +72,7 @@ class TableTargets:
 
     def wants_schema(self, record: bytes, key: int) -> bool:
         """Whether the destination takes the table that a schema record describes."""
-        return self.learn(key, TableSchema.from_map(msgpack.unpackb(record)[12]))
+        return self.learn(key, TableSchema.unpack(record[SCHEMA_AT:]))
 
     def wants_ddl(self, record: bytes) -> bool:
         """Whether a ddl record concerns the destination: it names a wanted table, or no table at all.

@@ -64,19 +64,13 @@ cdef class Decoder:
     """Reads one source's binlog and writes its records into a ring.
 
     ring: opened for writing; held for the decoder's lifetime. tables: a tables.TableVersions. source: its name, for messages.
-    packets: True for a server's dump, False for the bytes of binlog files. number_of: base name of the binlog files -> source
-    number.
+    packets: bytes are a server's dump, not binlog files. number_of: base name of the binlog files -> source number.
     """
 
     def __cinit__(self, Ring ring not None, tables, *, str source, bint packets, number_of):
         memset(&self.d, 0, sizeof(self.d))
-        self.ring = ring
-        self.tables = tables
-        self.number_of = number_of
-        self.source = source
-        self.base = ""
-        self.versions = {}
-        self.statement_log = statements.StatementLog(source)
+        self.ring, self.tables, self.number_of, self.source = ring, tables, number_of, source
+        self.base, self.versions, self.statement_log = "", {}, statements.StatementLog(source)
         self.d.current = &self.d.input
         self.d.input.packets = packets
         self.d.out.ring = &ring.ring
@@ -304,8 +298,10 @@ cdef class Decoder:
             raise InternalError("more bytes filled than were writable", bytes=n)
         self.d.input.end += n
 
-    def advance(self, uint64_t budget_bytes):
+    def advance(self, uint64_t budget_bytes, *, bint hold=False):
         """Read events, about `budget_bytes` of them at most. NEED_INPUT, RING_FULL, MORE_TO_DO or ENDED.
+
+        hold: what refers to new tables isn't seen before `release`, which has to follow within milliseconds.
 
         Raises:
             BinlogError: bytes that are damaged or not understood; ServerSetupError: the server doesn't log rows;
@@ -330,11 +326,16 @@ cdef class Decoder:
                 else:
                     return code
         finally:
-            if self.tables.unsynced:
-                self.tables.sync()
-            if self.d.out.held:
-                output_release(&self.d.out)
-                decoder_tell_offset(&self.d)
+            if not hold:
+                self.release()
+
+    def release(self):
+        """What refers to new tables goes out: meta has them when this returns."""
+        if self.tables.unsynced:
+            self.tables.sync()
+        if self.d.out.held:
+            output_release(&self.d.out)
+            decoder_tell_offset(&self.d)
 
     def heartbeat(self, uint64_t time_us):
         """Say how far the source has come. False: not now (a transaction is open in the ring, or the ring is full)."""

@@ -5,7 +5,7 @@
  * A record is claimed, and seen by readers with the next publish; the note is tied to the claim, so a decoder that dies
  * finds in the note the last record that readers have, whatever else it had done. A record that has no room yet, or is
  * larger than a quarter of the ring, waits in `scratch` and goes out as the ring drains, in the latter case in fragments.
- * While tables are new, whose keys meta syncs together at the end of the decoder's turn, what is claimed is held back until then.
+ * While tables are new, whose keys meta keeps together at the end of the stage's turn, what is claimed is held back until then.
  */
 #ifndef BINLOG_ENGINE_OUTPUT_H
 #define BINLOG_ENGINE_OUTPUT_H

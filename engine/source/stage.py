@@ -30,7 +30,7 @@ from engine.source.servers import Servers
 from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
 from engine.store_note import store_positions
-from engine.table_filter import TableFilter
+from engine.table_filter import TableFilter, wanted_by_any
 
 if TYPE_CHECKING:
     from engine.config import Config, SourceConfig
@@ -134,11 +134,12 @@ class SourceStage:
         touch(self._ring, 0, TOUCH_BYTES)  # or the first rows take twice as long, a page fault for each page
         self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
         meta = self._meta
-        filters = [TableFilter(d.include, d.exclude) for d in map(self._config.destinations.__getitem__, self._destinations)]
+        destinations = map(self._config.destinations.__getitem__, self._destinations)
+        wants = wanted_by_any([TableFilter(each.include, each.exclude) for each in destinations])
         servers = Servers(self._source)
         self._server = None if self._source.files else ServerTables(servers.in_use, self._name)
-        self._history = SchemaHistory(meta, self._server, lambda name: any(f.wants(name) for f in filters))
-        tables = TableVersions(self._name, lambda name: any(f.wants(name) for f in filters), meta, self._history)
+        self._history = SchemaHistory(meta, self._server, wants)
+        tables = TableVersions(self._name, wants, meta, self._history)
         self._ledger = Ledger(
             meta, self._name, lambda: least_reached(meta, self._config, self._name, self._destinations, self._held),
             self._destinations,
@@ -340,28 +341,7 @@ class SourceStage:
 
     def _read(self, now_ns: int) -> int:
         assert self._ring is not None
-        decoder, feed = self._decoder, self._feed
-        got = spent = 0
-        drained = False
-        deadline_ns = now_ns + WORK_NS
-        while spent < WORK_BYTES:
-            progress = decoder.advance(STEP_BYTES)
-            self._full = progress == RING_FULL
-            if self._full:
-                self._received_ns = now_ns  # the server isn't silent, we don't listen
-                break
-            if progress == ENDED:
-                raise ConnectionLost("the server ended the dump", source=self._name)
-            if progress == NEED_INPUT:
-                got = 0 if drained else feed.fill()
-                if got == 0:
-                    self.resting = drained
-                    break
-                drained = feed.drained
-                self._received_ns = now_ns
-            spent += got or STEP_BYTES
-            if time.monotonic_ns() >= deadline_ns:
-                break
+        got, spent = self._decode(now_ns)
         if spent:
             # what a server sends before it throws us out is no success
             if self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS:
@@ -370,14 +350,14 @@ class SourceStage:
                 if self._live:
                     self._live_feed.servers.worked()
             self._set(RECEIVED_NS, now_ns)
-        if not self._keeps_first and decoder.first_start is not None:  # a start by GTID: only now a place is known
-            self._keep_first(decoder.first_start)
+        if not self._keeps_first and self._decoder.first_start is not None:  # a start by GTID: only now a place is known
+            self._keep_first(self._decoder.first_start)
         if self._live and self._keeps_first:
             self._ledger.turn_of_work(now_ns)
         if not spent and self._live and not self._keeps_first and now_ns >= self._look_at_end_ns:
             self._look_at_end(now_ns)
         work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
-        if feed.finished and not work:
+        if self._feed.finished and not work:
             self._finish()
         elif not self._full and now_ns - self._received_ns > self._source.read_timeout_s * 1e9 and not self._source.files:
             raise ConnectionLost(
@@ -385,6 +365,35 @@ class SourceStage:
                 seconds=self._source.read_timeout_s,
             )  # fmt: skip
         return work
+
+    def _decode(self, now_ns: int) -> tuple[int, int]:
+        """Bytes that the last look at the feed brought, and bytes worked through. What is new in meta is synced once, at the end."""
+        decoder, feed = self._decoder, self._feed
+        got = spent = 0
+        drained = False
+        deadline_ns = now_ns + WORK_NS
+        try:
+            while spent < WORK_BYTES:
+                progress = decoder.advance(STEP_BYTES, hold=True)
+                self._full = progress == RING_FULL
+                if self._full:
+                    self._received_ns = now_ns  # the server isn't silent, we don't listen
+                    break
+                if progress == ENDED:
+                    raise ConnectionLost("the server ended the dump", source=self._name)
+                if progress == NEED_INPUT:
+                    got = 0 if drained else feed.fill()
+                    if got == 0:
+                        self.resting = drained
+                        break
+                    drained = feed.drained
+                    self._received_ns = now_ns
+                spent += got or STEP_BYTES
+                if time.monotonic_ns() >= deadline_ns:
+                    break
+        finally:
+            decoder.release()
+        return got, spent
 
     def _look_at_end(self, now_ns: int) -> None:
         """After a start by GTID: where there is nothing more to come, the server's heartbeat has told the place."""

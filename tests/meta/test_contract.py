@@ -145,6 +145,8 @@ def test_a_table_version_keeps_its_key_and_its_schema(meta):
 
 def test_an_unknown_key_has_no_schema(meta):
     assert meta.packed_schema(7) is None
+    known = meta.table_key(b"one")
+    assert meta.packed_schemas([7, known]) == {known: b"one"}
 
 
 def test_acked_positions_come_back_by_destination(meta):

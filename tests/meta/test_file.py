@@ -6,7 +6,7 @@ import pytest
 
 from engine.errors import MetaError, MetaFull
 from engine.meta import Place
-from engine.meta.file import MAX_SOURCE_NUMBER, FileMeta
+from engine.meta.file import MAX_SOURCE_NUMBER, MAX_TABLE_KEY, FileMeta
 from engine.position import Identity
 
 
@@ -122,6 +122,18 @@ def test_numbers_do_not_outgrow_the_record_field(path):
     meta.close()
 
 
+def test_keys_of_later_do_not_outgrow_the_record_field(path):
+    meta = FileMeta(path)
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO table_key VALUES (?, x'01', x'02')", (MAX_TABLE_KEY - 1,))
+    db.commit()
+    db.close()
+    assert meta.table_key(b"the last one", later=True) == MAX_TABLE_KEY
+    with pytest.raises(MetaError, match="no more table keys"):
+        meta.table_key(b"one too many", later=True)
+    meta.close()
+
+
 def test_a_closed_meta_says_so(path):
     meta = FileMeta(path)
     meta.close()
@@ -134,8 +146,9 @@ def test_when_a_part_of_what_is_kept_together_fails_nothing_of_it_is_kept_then_o
     pages = meta._db.execute("PRAGMA page_count").fetchone()[0]
     meta._db.execute(f"PRAGMA max_page_count = {pages + 4}")  # a disk that is full soon
     meta.table_key(b"a small schema", later=True)
+    meta.table_key(bytes(1 << 20), later=True)
     with pytest.raises(MetaFull) as first:
-        meta.table_key(bytes(1 << 20), later=True)
+        meta.sync()
     for call in (meta.sync, lambda: meta.table_key(b"a third", later=True), lambda: meta.ack({})):
         with pytest.raises(MetaFull) as again:
             call()
