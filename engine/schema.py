@@ -89,7 +89,8 @@ class TableSchema:
         names = [unpacker.unpack() for _ in range(6)]
         if fields != 5 or names[::2] != ["source", "schema", "table"]:
             return cls.from_map(msgpack.unpackb(packed))
-        return cls(*names[1::2], *_columns(packed[unpacker.tell() :]))
+        source, schema, table = names[1::2]
+        return cls(source, schema, table, *_columns(packed[unpacker.tell() :]))
 
     @classmethod
     def from_map(cls, body: dict[str, Any]) -> TableSchema:

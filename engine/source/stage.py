@@ -367,7 +367,7 @@ class SourceStage:
         return work
 
     def _decode(self, now_ns: int) -> tuple[int, int]:
-        """Bytes that the last look at the feed brought, and bytes worked through. What is new in meta is synced once, at the end."""
+        """Bytes that the last look at the feed brought, and bytes worked through. New tables go to meta together, at the end."""
         decoder, feed = self._decoder, self._feed
         got = spent = 0
         drained = False
