@@ -82,9 +82,14 @@ static inline int decoder_table_map(decoder_t *d) {
     const uint8_t *body = decoder_event(d) + EVENT_HEADER_BYTES;
     size_t id_bytes = d->post_header[EVENT_TABLE_MAP - 1] == 6 ? 4 : 6;
     if (d->body_bytes < id_bytes + 2) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
-    table_t *table = decoder_slot(d, id_bytes == 4 ? le32(body) : le48(body))->table;
-    if (!table || table->map_bytes != d->body_bytes - id_bytes || memcmp(table->map, body + id_bytes, table->map_bytes))
-        return DECODER_PYTHON;
+    const uint64_t id = id_bytes == 4 ? le32(body) : le48(body);
+    table_t *table = tables_slot(&d->tables, id)->table;
+    if (!table || !table_has_map(table, body + id_bytes, d->body_bytes - id_bytes)) {
+        table = tables_with_map(&d->tables, body + id_bytes, d->body_bytes - id_bytes);
+        if (!table) return DECODER_PYTHON;
+        if (!tables_bind(&d->tables, id, table)) return decoder_failed(d, FAULT_MEMORY, 0);
+    }
+    d->tables.in_transaction++;
     if (table->plan) { /* where tables are many it isn't in the cache, and its first row comes next */
         __builtin_prefetch(table->plan);
         __builtin_prefetch((const uint8_t *)table->plan + 63);
@@ -246,7 +251,7 @@ static inline int decoder_start_rows(decoder_t *d) {
         if (le16(at) < 2 || end - at < le16(at)) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
         at += le16(at);
     }
-    rows->table = decoder_slot(d, id)->table;
+    rows->table = tables_slot(&d->tables, id)->table;
     if (!rows->table) return id == DUMMY_TABLE ? DECODER_OK : decoder_failed(d, FAULT_TABLE_UNKNOWN, (int64_t)id);
     if (!rows->table->plan) {
         output_count(&d->out, COUNTER_ROWS_UNWANTED, 1);
@@ -313,7 +318,7 @@ static inline int decoder_apply(decoder_t *d) {
     case EVENT_INTVAR: case EVENT_RAND: case EVENT_USER_VAR: case EVENT_BEGIN_LOAD_QUERY: case EVENT_APPEND_BLOCK: case EVENT_DELETE_FILE:
         return DECODER_OK; /* nor do these: the statement that follows does */
     case EVENT_ROTATE: /* table ids may begin anew; one without a time only says where the dump is */
-        if (le32(decoder_event(d))) decoder_forget_tables(d);
+        if (le32(decoder_event(d))) tables_forget_ids(&d->tables);
         return DECODER_PYTHON;
     default:
         return d->flags & EVENT_FLAG_IGNORABLE ? DECODER_OK : DECODER_PYTHON;

@@ -33,8 +33,6 @@ cdef extern from "_events.h" nogil:
         int packets
         size_t event_bytes
 
-    uint32_t le32(const uint8_t *p) noexcept
-    uint64_t le48(const uint8_t *p) noexcept
     int input_claimed_type(const input_t *input) noexcept
     void input_clear(input_t *input) noexcept
     void input_free(input_t *input) noexcept
@@ -193,6 +191,10 @@ cdef extern from "_apply.h" nogil:
     ctypedef struct table_slot_t:
         table_t *table
 
+    ctypedef struct tables_t:
+        table_slot_t *slots
+        int in_transaction
+
     ctypedef struct rows_t:
         int active
         table_t *table
@@ -205,7 +207,7 @@ cdef extern from "_apply.h" nogil:
         output_t out
         transaction_t transaction
         rows_t rows
-        table_slot_t *slots
+        tables_t tables
         row_image_t row_image
         row_bound_t row_bound
         row_image_partial_t row_image_partial
@@ -250,9 +252,10 @@ cdef extern from "_apply.h" nogil:
     void decoder_close_transaction(decoder_t *d) noexcept
     int decoder_begin(decoder_t *d) noexcept
     int decoder_commit(decoder_t *d, const uint8_t *xid) noexcept
-    int decoder_grow_slots(decoder_t *d) noexcept
-    int decoder_bind_table(decoder_t *d, uint64_t id, table_t *table) noexcept
-    void decoder_forget_tables(decoder_t *d) noexcept
+    int tables_grow(tables_t *t) noexcept
+    void tables_add(tables_t *t, table_t *table) noexcept
+    void tables_forget_ids(tables_t *t) noexcept
+    void tables_forget_maps(tables_t *t) noexcept
     int decoder_put_packed(decoder_t *d, int kind, uint32_t table_key, uint32_t event, const uint8_t *after, size_t n,
                            int counts) noexcept
     int decoder_tear(decoder_t *d, int closed) noexcept
@@ -283,7 +286,7 @@ cdef class Decoder:
     cdef bint replayed      # a prepared XA transaction has been read again: its commit is due
     cdef public object ledger    # ledger.Ledger: hears of file heads, and takes GTIDs over; None: nobody keeps them
     cdef object payload     # reader of the open TRANSACTION_PAYLOAD
-    cdef dict versions      # TABLE_MAP's body without the id -> KnownTable
+    cdef list versions      # KnownTable of each TABLE_MAP, see _tables.h
     cdef readonly str source
     cdef readonly str base  # base name of the binlog files; "" before it is known
 

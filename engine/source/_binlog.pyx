@@ -70,7 +70,7 @@ cdef class Decoder:
     def __cinit__(self, Ring ring not None, tables, *, str source, bint packets, number_of):
         memset(&self.d, 0, sizeof(self.d))
         self.ring, self.tables, self.number_of, self.source = ring, tables, number_of, source
-        self.base, self.versions, self.statement_log = "", {}, statements.StatementLog(source)
+        self.base, self.versions, self.statement_log = "", [], statements.StatementLog(source)
         self.d.current = &self.d.input
         self.d.input.packets = packets
         self.d.out.ring = &ring.ring
@@ -83,7 +83,7 @@ cdef class Decoder:
             self.d.crc_wide = <crc32_wide_t><uintptr_t>crc.ADDRESS
         else:
             self.d.crc = <crc32_t><uintptr_t>crc.ADDRESS
-        if not input_reserve(&self.d.input, 1) or not decoder_grow_slots(&self.d):
+        if not input_reserve(&self.d.input, 1) or not tables_grow(&self.d.tables):
             raise MemoryError
 
     def __dealloc__(self):
@@ -91,7 +91,7 @@ cdef class Decoder:
         input_free(&self.d.inner)
         output_free(&self.d.out)
         pages_resize(self.d.unpacked, self.d.unpacked_bytes, 0)
-        free(self.d.slots)
+        free(self.d.tables.slots)
 
     # ---- where to read -------------------------------------------------------------------------------------------
 
@@ -112,7 +112,7 @@ cdef class Decoder:
             self.d.out.gtids.open = False  # it comes again
         self.d.have_event = self.d.described = self.d.rows.active = self.d.transaction.open = self.d.started = 0
         self.d.checksum = checksum
-        decoder_forget_tables(&self.d)
+        tables_forget_ids(&self.d.tables)
         if base:
             self.enter(base, file, offset)
 
@@ -389,20 +389,13 @@ cdef class Decoder:
 
     def _learn_table(self, bytes body):
         cdef uint8_t post_header = self.d.post_header[EVENT_TABLE_MAP - 1]
-        cdef int id_bytes = 4 if post_header == 6 else 6
-        cdef const uint8_t *raw = <const uint8_t *>body
-        cdef bytes map = body[id_bytes:]
-        cdef KnownTable known = self.versions.get(map)
-        if known is None:
-            version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
-            self.d.out.held |= self.tables.unsynced
-            known = KnownTable(map, version)
-            if len(self.versions) >= VERSIONS_KEPT:
-                decoder_forget_tables(&self.d)
-                self.versions.clear()
-            self.versions[map] = known
-        if not decoder_bind_table(&self.d, le32(raw) if id_bytes == 4 else le48(raw), &known.table):
-            raise MemoryError
+        version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
+        self.d.out.held |= self.tables.unsynced
+        if len(self.versions) >= VERSIONS_KEPT and not self.d.tables.in_transaction:
+            self._keep([])
+        cdef KnownTable known = KnownTable(body[4 if post_header == 6 else 6:], version)
+        self.versions.append(known)
+        tables_add(&self.d.tables, &known.table)
 
     def _statement(self, bytes body):
         """QUERY and EXECUTE_LOAD_QUERY. False: the ring is full; to be called again."""
@@ -554,8 +547,15 @@ cdef class Decoder:
     def _forget(self, names):
         """The same TABLE_MAP may from now on mean other columns: of the tables with these names, in lower case."""
         if names:
-            decoder_forget_tables(&self.d)
-            self.versions = {map: known for map, known in self.versions.items() if (<KnownTable>known).name.lower() not in names}
+            self._keep([known for known in self.versions if (<KnownTable>known).name.lower() not in names])
+
+    def _keep(self, versions):
+        cdef KnownTable known
+        tables_forget_ids(&self.d.tables)
+        tables_forget_maps(&self.d.tables)
+        self.versions = versions
+        for known in versions:
+            tables_add(&self.d.tables, &known.table)
 
     def _moment(self):
         """Where the event now read stands, for the schema history."""
@@ -569,7 +569,7 @@ cdef class Decoder:
         return {"file": join_file_name(self.base, self.d.file) if self.base else None, "offset": self.d.next_offset}
 
     cdef KnownTable known(self, table_t *table):
-        for known in self.versions.values():
+        for known in self.versions:
             if &(<KnownTable>known).table == table:
                 return known
         return None

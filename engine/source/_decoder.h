@@ -19,6 +19,7 @@
 #include "_output.h"
 #include "_row_key.h"
 #include "_spent.h"
+#include "_tables.h"
 #include "_transaction.h"
 
 enum { /* what decoder_run answers */
@@ -51,25 +52,6 @@ typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_b
 typedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t);
 typedef unsigned long (*crc32_wide_t)(unsigned long, const uint8_t *, size_t);
 
-typedef struct { /* one version of one table */
-    const void *plan;    /* NULL: nobody wants this table */
-    uint32_t key;        /* table key */
-    uint32_t columns;
-    uint32_t end_slot;   /* where row_key_t has the end of a versioned row's life; 0: the table isn't versioned */
-    int twice;           /* a row of it may be decoded twice: a versioned one, or one whose compressed columns need more room */
-    int schema_written;  /* its schema record is in the ring */
-    uint32_t map_event;  /* ordinal of its last TABLE_MAP, for the schema record */
-    const uint8_t *schema; /* packed, the body of the schema record */
-    size_t schema_bytes;
-    const uint8_t *map;  /* TABLE_MAP's body behind the table id: the same bytes mean the same version */
-    size_t map_bytes;
-} table_t;
-
-typedef struct {
-    uint64_t id;
-    table_t *table; /* NULL: free */
-} table_slot_t;
-
 typedef struct { /* the ROWS event that is being written; offsets count from the event's first byte */
     int active;
     int partial;           /* PARTIAL_UPDATE_ROWS */
@@ -93,8 +75,7 @@ typedef struct {
     output_t out;
     transaction_t transaction;
     rows_t rows;
-    table_slot_t *slots;   /* open addressing by table id; slot_count is a power of two */
-    size_t slot_count, slots_used;
+    tables_t tables;
     row_image_t row_image;
     row_bound_t row_bound;
     row_image_partial_t row_image_partial;
@@ -187,6 +168,7 @@ static inline int decoder_delivered(decoder_t *d, uint32_t event, uint32_t row) 
 
 static inline void decoder_open_transaction(decoder_t *d, uint64_t time_us) {
     transaction_open(&d->transaction, d->file, d->offset, time_us);
+    tables_begin_transaction(&d->tables);
     if (!d->started) {
         d->started = 1;
         d->first_file = d->file;
@@ -202,41 +184,6 @@ static inline void decoder_close_transaction(decoder_t *d) {
     if (d->transaction.origin_us > d->origin_us) d->origin_us = d->transaction.origin_us;
     output_count(&d->out, COUNTER_TRANSACTIONS, 1);
     output_set(&d->out, COUNTER_COMMIT_TIME_US, d->last_time_us);
-}
-
-/* ---- tables by id ------------------------------------------------------------------------------------------------ */
-
-static inline table_slot_t *decoder_slot(const decoder_t *d, uint64_t id) {
-    size_t i = id & (d->slot_count - 1);
-    while (d->slots[i].table && d->slots[i].id != id) i = (i + 1) & (d->slot_count - 1);
-    return &d->slots[i];
-}
-
-/* Twice as many slots, or the first ones. 0: no memory. */
-static inline int decoder_grow_slots(decoder_t *d) {
-    size_t count = d->slot_count, more = count ? 2 * count : 64;
-    table_slot_t *old = d->slots, *slots = (table_slot_t *)calloc(more, sizeof *slots);
-    if (!slots) return 0;
-    d->slots = slots;
-    d->slot_count = more;
-    for (size_t i = 0; i < count; i++)
-        if (old[i].table) *decoder_slot(d, old[i].id) = old[i];
-    free(old);
-    return 1;
-}
-
-/* 0: no memory. */
-static inline int decoder_bind_table(decoder_t *d, uint64_t id, table_t *table) {
-    if (2 * d->slots_used >= d->slot_count && !decoder_grow_slots(d)) return 0;
-    table_slot_t *slot = decoder_slot(d, id);
-    d->slots_used += slot->table == NULL;
-    *slot = (table_slot_t){id, table};
-    return 1;
-}
-
-static inline void decoder_forget_tables(decoder_t *d) {
-    if (d->slots_used) memset(d->slots, 0, d->slot_count * sizeof *d->slots);
-    d->slots_used = 0;
 }
 
 /* ---- records out ------------------------------------------------------------------------------------------------- */

@@ -55,7 +55,7 @@ static inline int decoder_describe(decoder_t *d, const uint8_t *event, size_t si
     memcpy(d->post_header, event + fixed, lengths < sizeof d->post_header ? lengths : sizeof d->post_header);
     d->described = 1;
     d->transaction.open = 0; /* a file that ends inside a transaction: the server died, and rolled it back */
-    decoder_forget_tables(d);
+    tables_forget_ids(&d->tables);
     return DECODER_OK;
 }
 

@@ -76,7 +76,7 @@ static inline int decoder_unpack_rows(decoder_t *d) {
     int type = d->type >= EVENT_WRITE_ROWS_COMPRESSED ? d->type - EVENT_WRITE_ROWS_COMPRESSED + EVENT_WRITE_ROWS
                                                       : d->type - EVENT_WRITE_ROWS_COMPRESSED_V1 + EVENT_WRITE_ROWS_V1;
     if (d->body_bytes < 10) return decoder_failed(d, FAULT_SHORT, (int64_t)d->body_bytes);
-    const table_t *table = decoder_slot(d, d->post_header[type - 1] == 6 ? le32(body) : le48(body))->table;
+    const table_t *table = tables_slot(&d->tables, d->post_header[type - 1] == 6 ? le32(body) : le48(body))->table;
     int code = table && table->plan ? decoder_unpack_from(d, rows_images_at(d, body, type)) : DECODER_OK;
     if (code == DECODER_OK) d->type = type;
     return code;
