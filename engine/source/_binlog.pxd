@@ -255,7 +255,7 @@ cdef extern from "_apply.h" nogil:
     int tables_grow(tables_t *t) noexcept
     void tables_add(tables_t *t, table_t *table) noexcept
     void tables_forget_ids(tables_t *t) noexcept
-    void tables_forget_maps(tables_t *t) noexcept
+    void tables_forget(tables_t *t) noexcept
     int decoder_put_packed(decoder_t *d, int kind, uint32_t table_key, uint32_t event, const uint8_t *after, size_t n,
                            int counts) noexcept
     int decoder_tear(decoder_t *d, int closed) noexcept

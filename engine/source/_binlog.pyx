@@ -551,8 +551,7 @@ cdef class Decoder:
 
     def _keep(self, versions):
         cdef KnownTable known
-        tables_forget_ids(&self.d.tables)
-        tables_forget_maps(&self.d.tables)
+        tables_forget(&self.d.tables)
         self.versions = versions
         for known in versions:
             tables_add(&self.d.tables, &known.table)

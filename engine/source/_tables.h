@@ -78,7 +78,10 @@ static inline void tables_forget_ids(tables_t *t) {
     t->slots_used = 0;
 }
 
-static inline void tables_forget_maps(tables_t *t) { memset(t->by_map, 0, sizeof t->by_map); }
+static inline void tables_forget(tables_t *t) {
+    tables_forget_ids(t);
+    memset(t->by_map, 0, sizeof t->by_map);
+}
 
 static inline void tables_begin_transaction(tables_t *t) {
     if (t->slots_used > TABLES_IDS) tables_forget_ids(t);
