@@ -18,6 +18,7 @@ from engine.cli.bench.engine_run import START_S
 from engine.errors import EngineError
 
 _ANSWER_BYTES = 4096  # an OK packet has some ten
+_PAUSE_NS = 100_000_000  # after the warm-up
 
 
 class Times(NamedTuple):
@@ -29,10 +30,19 @@ class Times(NamedTuple):
 
 
 def commit_all(
-    account: dict[str, Any], table: str, connections: int, rate: int, transactions: int, path: str, told: Any, go: Any
+    account: dict[str, Any],
+    table: str,
+    connections: int,
+    rate: int,
+    warm_up: int,
+    transactions: int,
+    path: str,
+    told: Any,
+    go: Any,
 ) -> None:
     """Commit each transaction when it is due, or as soon after as a connection is idle; the times go to the file.
 
+    warm_up: so many come first, on a schedule of their own: what the server is late with then, the others don't inherit.
     The statements are packets before it begins, and of the answers it looks at no more than it must: what it takes of the
     processors, the server and the engine don't have.
     """
@@ -43,9 +53,12 @@ def commit_all(
     ]
     told.put("ready")
     begin_ns = go.get(timeout=START_S)
-    due = array("q", (begin_ns + round(number * 1e9 / rate) for number in range(transactions)))
-    times = Times(due, array("q", bytes(8 * transactions)), array("q", bytes(8 * transactions)))
-    _keep_to_schedule([connection._sock for connection in opened], packets, times)
+    times = Times(*(array("q", bytes(8 * transactions)) for _ in Times._fields))
+    for first, last in ((0, warm_up), (warm_up, transactions)):
+        for number in range(first, last):
+            times.due[number] = begin_ns + round((number - first) * 1e9 / rate)
+        _keep_to_schedule([connection._sock for connection in opened], packets, times, first, last)
+        begin_ns = time.monotonic_ns() + _PAUSE_NS
     with Path(path).open("wb") as file:
         for column in times:
             column.tofile(file)
@@ -62,11 +75,11 @@ def read_times(path: Path, transactions: int) -> Times:
     return times
 
 
-def _keep_to_schedule(sockets: list[socket.socket], packets: list[bytes], times: Times) -> None:
+def _keep_to_schedule(sockets: list[socket.socket], packets: list[bytes], times: Times, number: int, last: int) -> None:
+    """Those of the transactions from `number` to before `last`."""
     clock = time.monotonic_ns
     due, sent, confirmed = times
     idle, busy = list(sockets), dict[socket.socket, int]()
-    number, last = 0, len(packets)
     while number < last or busy:
         left = due[number] - clock() if number < last and idle else -1
         if number < last and idle and left <= 0:

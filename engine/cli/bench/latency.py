@@ -37,7 +37,7 @@ PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 MOST_MEDIAN_US, MOST_P99_US = 1_000, 5_000  # at 5,000 transactions a second
 _RATES = [1000, 5000]
 CONNECTIONS = 4
-_WARM_UP = 0.1  # this share of the transactions is not counted
+_WARM_UP = 0.1  # this share of the transactions comes before those that count
 _LONGEST_NS = 60 * 10**9
 _BEGIN_AFTER_S = 0.5
 _WAIT_MS = 100
@@ -103,7 +103,8 @@ def measured_latency(
     url: str, writer: Writer, rate: int, seconds: float, connections: int, transport: Transport, **tables: dict[str, Any]
 ) -> dict[str, Any]:
     """One rate: every transaction committed, seen once, and its two intervals recorded; tables as in `bench_config`."""
-    transactions = max(round(rate * seconds), 1)
+    transactions = max(round(rate * seconds), 2)
+    warm_up = round(transactions * _WARM_UP)
     context = multiprocessing.get_context("spawn")
     name = writer.make_table()
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
@@ -115,7 +116,7 @@ def measured_latency(
         times_file = Path(folder) / "times"
         process = context.Process(
             target=commit_all, daemon=True,
-            args=(writer.account, f"{SCHEMA}.{name}", connections, rate, transactions, str(times_file), told, go),
+            args=(writer.account, f"{SCHEMA}.{name}", connections, rate, warm_up, transactions, str(times_file), told, go),
         )  # fmt: skip
         with (
             running_engine(config, Path(folder)) as pid,
@@ -133,11 +134,10 @@ def measured_latency(
             cpu = {title: round((ns - before[title]) / taken_s / 1e7, 1) for title, ns in watch.cpu_ns().items()}
             process.join(START_S)
         times = read_times(times_file, transactions)
-    skip = round(transactions * _WARM_UP)
-    taken_ns = max(times.confirmed) - times.due[0]
+    taken_ns = max(times.confirmed) - times.due[warm_up]
     return {
-        "rate": rate, "reached": round(transactions / max(taken_ns / 1e9, 1e-9)), "transactions": transactions,
-        **{f"from_{begin}_us": _percentiles(seen[skip:], column[skip:]) for begin, column in times._asdict().items()},
+        "rate": rate, "reached": round((transactions - warm_up) / max(taken_ns / 1e9, 1e-9)), "transactions": transactions,
+        **{f"from_{begin}_us": _percentiles(seen[warm_up:], column[warm_up:]) for begin, column in times._asdict().items()},
         "cpu_percent": cpu,
     }  # fmt: skip
 
