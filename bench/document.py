@@ -182,7 +182,8 @@ def goals(run: Run) -> list[str]:
     for title, bench, workload, least in GOALS:
         found = [run.find(bench, workload=workload, flavour=flavour) for flavour in SERVERS]
         lines.append(f"| {title} | {short(least)} | {' | '.join(short(one['rows_per_s']) if one else '' for one in found)} |")
-    times, of_drain, delays, rest = [], [], [], []
+    times, of_drain, rest = [], [], []
+    delays: dict[str, list[str]] = {"sent": [], "confirmed": []}
     for flavour in SERVERS:
         decode, slow = (
             run.find("decode", workload="inserts", flavour=flavour),
@@ -194,12 +195,15 @@ def goals(run: Run) -> list[str]:
         case = next(
             (case for case in (run.find("latency", flavour=flavour) or {"cases": []})["cases"] if case["rate"] == 5000), None
         )
-        delays.append(f"{case['from_sent_us']['p50'] / 1e3:.2f} ms, {case['from_sent_us']['p99'] / 1e3:.2f} ms" if case else "")
+        for begin, cells in delays.items():
+            us = case[f"from_{begin}_us"] if case else None
+            cells.append(f"{us['p50'] / 1e3:.2f} ms, {us['p99'] / 1e3:.2f} ms" if us else "")
         idle = run.find("idle", flavour=flavour)
         rest.append(f"{idle['cpu_percent_in_all']:.2f} %" if idle else "")
     lines.append(f"| decode against mysql-replication | 300 × | {' | '.join(times)} |")
     lines.append(f"| source against the raw socket, MB/s | 0.5 | {' | '.join(of_drain)} |")
-    lines.append(f"| commit → consumer at 5,000 tx/s: median, p99 | 1 ms, 5 ms | {' | '.join(delays)} |")
+    for begin, cells in delays.items():
+        lines.append(f"| commit → consumer at 5,000 tx/s, from {begin}: median, p99 | 1 ms, 5 ms | {' | '.join(cells)} |")
     lines.append(f"| idle engine, of a core | 1 % | {' | '.join(rest)} |")
     return lines
 

@@ -22,7 +22,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bench import growth, profile
-from bench.binlogs import FLAVOURS, Recording, recorded, serving
+from bench.binlogs import FLAVOURS, ORDINARY, Recording, recorded, serving
 from bench.go_peer import go_peer
 from bench.workloads import WORKLOADS
 from engine.cli.bench.machine import machine
@@ -67,8 +67,9 @@ def main() -> int:
                 results += measure_workload(recorded(WORKLOADS[workload], name, rows), arguments.repeat, arguments.skip)
         for what in ("latency", "idle"):
             if what not in arguments.skip:
-                with whatever_fails(what, results, flavour=name), FLAVOURS[name]() as server:
-                    results.append(measure("bench", what, server.url("root"), "--seconds", str(LOOK_S), flavour=name))
+                with whatever_fails(what, results, flavour=name), FLAVOURS[name](**ORDINARY[name]) as server:
+                    options = ["--seconds", str(LOOK_S), *(["--tls", "disabled"] if what == "latency" else [])]
+                    results.append(measure("bench", what, server.url("root"), *options, flavour=name))
     rows = round(WORKLOADS["needle"].rows * arguments.scale)
     if "growth" not in arguments.skip:
         scale = growth.Scale("mariadb", rows, round(arguments.growth_most * arguments.scale), GROWTH_REPEAT)

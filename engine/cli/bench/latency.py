@@ -16,6 +16,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,11 +37,19 @@ SCHEMA = "binlog_engine_bench"
 PERCENTILES = (50.0, 90.0, 99.0, 99.9, 100.0)
 MOST_MEDIAN_US, MOST_P99_US = 1_000, 5_000  # at 5,000 transactions a second
 _RATES = [1000, 5000]
-CONNECTIONS = 4
+CONNECTIONS = 2
 _WARM_UP = 0.1  # this share of the transactions comes before those that count
 _LONGEST_NS = 60 * 10**9
 _BEGIN_AFTER_S = 0.5
 _WAIT_MS = 100
+
+
+class Tls(StrEnum):
+    """`tls` of a source."""
+
+    PREFERRED = "preferred"
+    DISABLED = "disabled"
+    REQUIRED = "required"
 
 
 def latency(
@@ -49,13 +58,21 @@ def latency(
     seconds: Annotated[float, typer.Option(help="How long at each rate.", min=0.5)] = 10.0,
     connections: Annotated[int, typer.Option(help="How many the commits are shared by.", min=1, max=64)] = CONNECTIONS,
     transport: Annotated[Transport, typer.Option(help="How the consumer connects.")] = Transport.TCP,
+    tls: Annotated[Tls, typer.Option(help="Of the source's connection; the writer and the consumer have none.")] = Tls.PREFERRED,
     json: JsonOption = False,
 ) -> None:
     """Percentiles of the time from commit to consumer. Makes a schema `binlog_engine_bench` on the server, and drops it."""
     end = end_of_binlog(url)
     with latency_schema(url) as writer:
-        cases = [measured_latency(url, writer, wanted, seconds, connections, transport) for wanted in rate]
-    result = {"bench": "latency", "server": end.server, "transport": str(transport), "connections": connections, "cases": cases}
+        cases = [measured_latency(url, writer, wanted, seconds, connections, transport, source={"tls": tls}) for wanted in rate]
+    result = {
+        "bench": "latency",
+        "server": end.server,
+        "transport": str(transport),
+        "tls": str(tls),
+        "connections": connections,
+        "cases": cases,
+    }
     if json:
         print_json({**result, **machine()})
         return
