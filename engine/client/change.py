@@ -4,7 +4,7 @@
                  knows sources and table keys, follows transactions, joins fragments
 
 Runs on msgpack alone, so that a consumer needs none of the engine's extensions. Where `_tuples` has been compiled, it makes
-the tuples of `rows`; what it finds odd it leaves to msgpack, so the results are the same.
+the tuples of `rows` and the objects of `read`; what it finds odd it leaves to msgpack, so the results are the same.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import msgpack
 
 from engine.client.items import (
     OP_OF,
+    UNREAD,
     Begin,
     Change,
     Commit,
@@ -38,6 +39,8 @@ try:
     from engine.client import _tuples
 except ImportError:
     _tuples = None  # type: ignore[assignment]
+else:
+    _CHANGE: Final = _tuples.ChangeKind(Change, UNREAD)
 
 log = logging.getLogger("engine.client")
 
@@ -164,6 +167,26 @@ class ChangeReader:
         Raises:
             ProtocolError: the bytes are not records, or name a table key or source that nobody has explained.
         """
+        by = self._read_by_msgpack if _tuples is None else self._read_natively
+        return by(records, ddl, transactions, history)
+
+    def _read_natively(self, records: bytes | memoryview, ddl: bool, transactions: bool, history: bool) -> Iterator[Item]:
+        tables = self._tables
+        about = (tables.views, self._sources, self.gtids, self.partial, _CHANGE, tables.sparse, transactions)
+        walk = _tuples.RecordWalk(records, *about)
+        while True:
+            yield from walk.take(_ROWS_AT_ONCE)
+            if walk.answer == _tuples.END:
+                self.at_end = True
+                return
+            if walk.answer == _tuples.OTHER:
+                yield from self._read_by_msgpack(walk.step(), ddl, transactions, history)
+                self.at_end = False
+            elif walk.answer == _tuples.ODD:
+                yield from self._read_by_msgpack(memoryview(records)[walk.at :], ddl, transactions, history)
+                return
+
+    def _read_by_msgpack(self, records: bytes | memoryview, ddl: bool, transactions: bool, history: bool) -> Iterator[Item]:
         views, gtids = self._tables.views, self.gtids
         key = number = -1
         view: TableView | None = None
@@ -214,9 +237,9 @@ class ChangeReader:
         return self._rows_by_msgpack(records) if _tuples is None else self._rows_natively(records, at_once)
 
     def _rows_natively(self, records: bytes | memoryview, at_once: int) -> Iterator[RowTuple]:
-        walk = _tuples.TupleWalk(records, self._tables.views, self._sources, self.gtids)
+        walk = _tuples.RecordWalk(records, self._tables.views, self._sources, self.gtids, self.partial)
         while True:
-            yield from walk.take(at_once)  # type: ignore[misc]
+            yield from walk.take(at_once)
             if walk.answer == _tuples.END:
                 self.at_end = True
                 return

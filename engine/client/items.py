@@ -25,7 +25,7 @@ _BEFORE, _AFTER = 11, 12
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 OP_OF: Final = ("", *(OPS[kind] for kind in (Kind.INSERT, Kind.UPDATE, Kind.DELETE)))  # by kind; faster than a dict
-_UNREAD: Final[dict[str, Any]] = {}  # a row that nobody has asked for yet
+UNREAD: Final[dict[str, Any]] = {}  # a row that nobody has asked for yet
 
 
 class SourceName(NamedTuple):
@@ -151,7 +151,7 @@ class _OfTable(_Placed):
         self._table = table
         self._of = of
         self.gtid = gtid
-        self._before = self._after = _UNREAD
+        self._before = self._after = UNREAD
 
     @property
     def schema(self) -> str:
@@ -170,14 +170,14 @@ class _OfTable(_Placed):
     @property
     def before(self) -> dict[str, Any] | None:
         """The row before, column name → value; None for an insert. Columns not in the row image are not in the dict."""
-        if self._before is _UNREAD:
+        if self._before is UNREAD:
             self._before = self._dict_of(self._record[11])
         return self._before
 
     @property
     def after(self) -> dict[str, Any] | None:
         """The row after, column name → value; None for a delete. Columns not in the row image are not in the dict."""
-        if self._after is _UNREAD:
+        if self._after is UNREAD:
             self._after = self._dict_of(self._record[12])
         return self._after
 

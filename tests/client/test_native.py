@@ -14,6 +14,7 @@ from engine import wire
 from engine.client import change
 from engine.client.batch import Batch
 from engine.client.change import ChangeReader
+from engine.client.items import Change
 from engine.errors import EngineError
 from engine.record import ABSENT, Kind, pack_record
 from engine.schema import Column, TableSchema
@@ -27,7 +28,27 @@ from engine.client import arrow_walk  # noqa: E402 - needs pyarrow
 
 DATA = Path(__file__).parents[1] / "data"
 CASES = sorted([*DATA.glob("*-all-types"), *DATA.glob("*-shop"), *DATA.glob("*-update-delete")])
+
+
+def items(batch: Batch, **wanted: bool) -> list[tuple[Any, ...]]:
+    """Everything that an item has, its rows as dicts too."""
+    slots = ("_record", "_of", "gtid", "columns", "sql")
+    return [
+        (type(item), *(getattr(item, slot, None) for slot in slots), *(try_rows(item) if isinstance(item, Change) else ()))
+        for item in batch.read(**wanted)
+    ]
+
+
+def try_rows(change: Change) -> tuple[Any, ...]:
+    try:
+        return change.op, change.before, change.after
+    except (EngineError, TypeError, LookupError, ValueError) as error:  # msgpack takes what is no row
+        return (str(error),)
+
+
 READINGS: dict[str, Callable[[Batch], Any]] = {
+    "items": items,
+    "changes": lambda batch: items(batch, ddl=False, transactions=False, history=False),
     "rows": Batch.rows,
     "iter_rows": lambda batch: list(batch.iter_rows()),
     "arrow": Batch.arrow,
