@@ -42,6 +42,7 @@ typedef int (*inflate_t)(const uint8_t *at, size_t n, uint8_t *out, size_t out_b
 /* The last minute that a column held, as text: rows of one moment mostly have it in common. */
 typedef struct {
     uint64_t minute;  /* DATETIME: the bits before the second. TIMESTAMP: the minute's first second. MINUTE_NONE: nothing yet */
+    uint64_t seen;    /* the last one that it didn't hold */
     uint8_t text[32]; /* the msgpack str, `\xb7` `2026-01-01 00:00:00.000`; second and fraction are put in for each row */
 } minute_memo_t;
 #define MINUTE_NONE (UINT64_C(1) << 63) /* and of no second less than a minute behind */

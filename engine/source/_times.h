@@ -89,24 +89,40 @@ HOT uint8_t *put_in_minute(uint8_t *o, const minute_memo_t *memo, unsigned secon
     return put_fraction(o + 20, microseconds, digits);
 }
 
-/* 0: not a date, and the memo is as it was. */
-static __attribute__((noinline)) int memo_datetime(minute_memo_t *memo, uint64_t packed, unsigned digits) {
-    uint8_t text[24];
-    if (datetime_text(text, packed - 0x8000000000ULL) == NULL) return 0;
-    memcpy(memo->text + 1, text, 19);
-    memo->text[0] = (uint8_t)(put_fraction(memo->text + 20, 0, digits) - memo->text - 1 + 0xa0);
-    memo->minute = packed >> 6;
-    return 1;
+/* Whether the memo is to hold this minute, which it doesn't yet: one that two rows have had. Filling it for each row of
+ * times all over would take longer than to write them. */
+static inline int memo_wanted(minute_memo_t *memo, uint64_t minute) {
+    int again = memo->seen == minute;
+    memo->seen = minute;
+    return again;
+}
+
+/* The end of the text; NULL: not a date. */
+static inline uint8_t *put_datetime(uint8_t *o, uint64_t packed, uint32_t microseconds, unsigned digits) {
+    uint8_t *text_end = datetime_text(o + 1, packed - 0x8000000000ULL);
+    if (UNLIKELY(text_end == NULL)) return NULL;
+    text_end = put_fraction(text_end, microseconds, digits);
+    o[0] = (uint8_t)(0xa0 | (text_end - o - 1));
+    return text_end;
 }
 
 static inline const uint8_t *value_datetime(const column_plan_t *c, const uint8_t *at, const uint8_t *end, uint8_t **out) {
     unsigned digits = c->fraction, bytes = 5 + FRACTION_BYTES[digits];
     if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
-    uint64_t packed = (uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4]; /* the sign is set */
+    uint64_t packed = (uint64_t)__builtin_bswap32(load_u32(at)) << 8 | at[4], minute = packed >> 6; /* the sign is set */
     uint32_t microseconds = load_fraction(at + bytes, digits);
     if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
-    if (packed >> 6 != c->memo->minute && UNLIKELY(!memo_datetime(c->memo, packed, digits))) return ROW_FAIL(ROW_ERROR_VALUE);
-    *out = put_in_minute(*out, c->memo, packed & 63, microseconds, digits);
+    if (minute == c->memo->minute) {
+        *out = put_in_minute(*out, c->memo, packed & 63, microseconds, digits);
+        return at + bytes;
+    }
+    uint8_t *text_end = put_datetime(*out, packed, microseconds, digits);
+    if (UNLIKELY(text_end == NULL)) return ROW_FAIL(ROW_ERROR_VALUE);
+    if (memo_wanted(c->memo, minute)) {
+        put_datetime(c->memo->text, packed, 0, digits);
+        c->memo->minute = minute;
+    }
+    *out = text_end;
     return at + bytes;
 }
 
@@ -130,15 +146,15 @@ static inline const uint8_t *value_timestamp(const column_plan_t *c, const uint8
     if (UNLIKELY(end - at < (ptrdiff_t)bytes)) return ROW_FAIL(ROW_ERROR_TRUNCATED);
     uint32_t seconds = __builtin_bswap32(load_u32(at)), microseconds = load_fraction(at + bytes, digits), second = seconds % 60;
     if (UNLIKELY(microseconds > 999999)) return ROW_FAIL(ROW_ERROR_VALUE);
-    if (seconds < 60) { /* 0 is no moment but 0000-00-00, unless it has a fraction: such a minute isn't kept */
-        *out = put_timestamp(*out, seconds, microseconds, digits);
+    if (seconds - second == c->memo->minute) {
+        *out = put_in_minute(*out, c->memo, second, microseconds, digits);
         return at + bytes;
     }
-    if (seconds - second != c->memo->minute) {
+    *out = put_timestamp(*out, seconds, microseconds, digits);
+    if (seconds >= 60 && memo_wanted(c->memo, seconds - second)) { /* 0 is no moment, unless it has a fraction */
         put_timestamp(c->memo->text, seconds - second, 0, digits);
         c->memo->minute = seconds - second;
     }
-    *out = put_in_minute(*out, c->memo, second, microseconds, digits);
     return at + bytes;
 }
 
