@@ -22,6 +22,7 @@ VERSION = 2  # 1: source numbers without identity
 BUSY_S = 20.0  # how long to wait for another process's transaction; they take milliseconds
 MAX_SOURCE_NUMBER = 0xFFFF  # the widths of the record's fields
 MAX_TABLE_KEY = 0xFFFF_FFFF
+KEYS_KEPT = 16_384  # known without asking SQLite, about 200 bytes each
 
 _PROBE_BYTES = 1 << 20  # more than SQLite asks for at a time
 _WRITING = ("SQLITE_IOERR", "SQLITE_CANTOPEN")
@@ -102,6 +103,8 @@ class FileMeta:
         self._new_keys: dict[bytes, tuple[int, bytes]] = {}  # by digest
         self._new_entries: list[tuple[object, ...]] = []
         self._last_key = 0  # of all in the file, and the new ones
+        self._keys: dict[bytes, int] = {}  # by digest: all up to _keys_read, until they are KEYS_KEPT
+        self._keys_read = 0
         with self._errors_named():
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(self.path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
@@ -153,19 +156,41 @@ class FileMeta:
         return self._number(_FIND_KEY, (digest,), _ADD_KEY, (None, digest, packed_schema), MAX_TABLE_KEY, "table keys")
 
     def _table_key_later(self, digest: bytes, packed_schema: bytes) -> int:
+        if (key := self._keys.get(digest)) is not None:
+            return key
         if (new := self._new_keys.get(digest)) is not None:
             return new[0]
-        with self._errors_named():
-            found = self._db.execute(_FIND_KEY, (digest,)).fetchone()
-            if found is None and self._begin_batch():
-                found = self._db.execute(_FIND_KEY, (digest,)).fetchone()  # another process may have been quicker
-            if found is not None:
-                return int(found[0])
+        try:
+            if self._failed is not None:
+                raise self._failed
+            if not self._open_batch or len(self._keys) >= KEYS_KEPT:
+                key = self._find_key(digest)
+                if key is None and self._begin_batch():
+                    key = self._find_key(digest)  # another process may have been quicker
+                if key is not None:
+                    return key
             if self._last_key == MAX_TABLE_KEY:
                 raise MetaError("meta has no more table keys", file=self.path, most=MAX_TABLE_KEY, remedy=_ANEW)
-            self._last_key += 1
-            self._new_keys[digest] = self._last_key, packed_schema
+        except (MetaError, sqlite3.Error) as error:
+            raise self._refused(error) from None
+        self._last_key += 1
+        self._new_keys[digest] = self._last_key, packed_schema
         return self._last_key
+
+    def _find_key(self, digest: bytes) -> int | None:
+        """Thousands of tables may be new in a moment, and asking for each would take as long as all the rest."""
+        if len(self._keys) < KEYS_KEPT:
+            newer = "SELECT digest, key FROM table_key WHERE key > ? ORDER BY key LIMIT ?"
+            self._know_keys(self._db.execute(newer, (self._keys_read, KEYS_KEPT)).fetchall())
+            if len(self._keys) < KEYS_KEPT:
+                return self._keys.get(digest)
+        found = self._db.execute(_FIND_KEY, (digest,)).fetchone()
+        return found and int(found[0])
+
+    def _know_keys(self, keys: list[tuple[bytes, int]]) -> None:
+        if keys and len(self._keys) < KEYS_KEPT:
+            self._keys.update(keys)
+            self._keys_read = keys[-1][1]
 
     def packed_schema(self, table_key: int) -> bytes | None:
         return self.packed_schemas([table_key]).get(table_key)
@@ -376,6 +401,7 @@ class FileMeta:
             self._db.executemany(_ADD_ENTRY, self._new_entries)
             self._db.execute("COMMIT")
             self._open_batch = self._unsynced = False  # with this commit all of the log is synced
+            self._know_keys([(digest, key) for key, digest, _ in keys])
             self._new_keys.clear()
             self._new_entries.clear()
             self._sync_commits(False)
@@ -394,11 +420,14 @@ class FileMeta:
         try:
             yield
         except (MetaError, OSError, sqlite3.Error) as error:
-            named = error if isinstance(error, MetaError) else self._named(error)
-            if self._open_batch:
-                self._failed = self._failed or named
-                self._roll_back()
-            raise named from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: MetaError | OSError | sqlite3.Error) -> MetaError:
+        named = error if isinstance(error, MetaError) else self._named(error)
+        if self._open_batch:
+            self._failed = self._failed or named
+            self._roll_back()
+        return named
 
     def _named(self, error: OSError | sqlite3.Error) -> MetaError:
         if isinstance(error, OSError):

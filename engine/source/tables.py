@@ -143,14 +143,13 @@ class TableVersions:
 
     def _known(self, name: Name, schema: TableSchema, moment: Moment) -> TableDefinition | None:
         """What the history, or else its server, has of a table with the columns of this schema."""
-        columns = [column.name for column in schema.columns]
         known = self._history.definition(name, moment)
-        if isinstance(known, TableDefinition) and [column.name for column in known.columns] == columns:
+        if isinstance(known, TableDefinition) and _same_names(known, schema):
             return known
         known = self._history.ask_once(name, moment)
         if known is None:
             return None
-        if [column.name for column in known.columns] != columns:
+        if not _same_names(known, schema):
             self._history.refuse(name)
             return None
         self._history.believe(name, known, moment)
@@ -191,6 +190,10 @@ class TableVersions:
             reread = command.replace(" set ", " reread ").replace(" --columns FILE", "")
             command = f"{reread} (if the table is still the same), or else {command}"
         return f"say what its columns were: {command}; with SET GLOBAL binlog_row_metadata=FULL on the server the binlog tells"
+
+
+def _same_names(known: TableDefinition, schema: TableSchema) -> bool:
+    return [column.name for column in known.columns] == [column.name for column in schema.columns]
 
 
 def _plan_of(schema: TableSchema, table_map: TableMap) -> RowPlan:
