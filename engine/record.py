@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
-from engine.position import Identity
+from engine.position import ORIGIN, Identity
 
 HEAD_BYTES = 61
 SCHEMA_AT = HEAD_BYTES + 1  # in a schema record, whose `before` is nil: TableSchema.pack()
@@ -99,7 +99,17 @@ def pack_record(
     after: Any = None,
 ) -> bytes:
     """A whole record; for the rare kinds (ddl, schema, heartbeat) and for tests. Changes are written natively."""
-    body = msgpack.packb(before) + msgpack.packb(after)
+    return _with_head(msgpack.packb(before) + msgpack.packb(after), kind, flags, source, table, time_us, identity, key_hash)
+
+
+def pack_schema_record(source: int, table: int, packed_schema: bytes) -> bytes:
+    """A schema record that says nothing of a place, as sessions get it before the first record of a table."""
+    return _with_head(b"\xc0" + packed_schema, Kind.SCHEMA, 0, source, table, 0, ORIGIN, 0)
+
+
+def _with_head(
+    body: bytes, kind: int, flags: int, source: int, table: int, time_us: int, identity: Identity, key_hash: int
+) -> bytes:
     head = _HEAD.pack(
         0x9D, 0xCE, HEAD_BYTES + len(body), 0xCC, kind, 0xCD, flags, 0xCD, source, 0xCE, table, 0xCF, time_us,
         0xCE, identity.file, 0xCF, identity.start, 0xCE, identity.event, 0xCE, identity.row, 0xCF, key_hash,

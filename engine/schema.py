@@ -49,6 +49,7 @@ class Column:
 _pack = msgpack.Packer().pack
 _MAP_OF_TWO, _MAP_OF_FIVE = b"\x82", b"\x85"
 _SOURCE, _SCHEMA, _TABLE = _pack("source"), _pack("schema"), _pack("table")
+_BEFORE_SOURCE = _MAP_OF_FIVE + _SOURCE
 
 
 def pack_schema(source: str, schema: str, table: str, packed_columns: bytes) -> bytes:
@@ -92,10 +93,32 @@ class TableSchema:
         source, schema, table = names[1::2]
         return cls(source, schema, table, *_columns(packed[unpacker.tell() :]))
 
+    @staticmethod
+    def unpack_name(packed: bytes) -> str:
+        """`schema.table` of what `pack` has made; the columns behind are left aside."""
+        if not packed.startswith(_BEFORE_SOURCE):
+            return TableSchema.unpack(packed).name
+        _, at = _text(packed, len(_BEFORE_SOURCE))
+        schema, at = _text(packed, at + len(_SCHEMA))
+        table, _ = _text(packed, at + len(_TABLE))
+        return f"{schema}.{table}"
+
     @classmethod
     def from_map(cls, body: dict[str, Any]) -> TableSchema:
         """From the map a schema record carries."""
         return cls(body["source"], body["schema"], body["table"], *_columns_from(body))
+
+
+def _text(packed: bytes, at: int) -> tuple[str, int]:
+    """The msgpack str at this place, of less than 64 KiB, and where it ends."""
+    size, at = packed[at], at + 1
+    if size == 0xD9:
+        size, at = packed[at], at + 1
+    elif size == 0xDA:
+        size, at = packed[at] << 8 | packed[at + 1], at + 2
+    else:
+        size &= 0x1F
+    return packed[at : at + size].decode(), at + size
 
 
 @lru_cache(maxsize=1024)

@@ -1,14 +1,22 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgpack
+import pytest
 
 from engine import record
-from engine.position import Identity
-from engine.record import HEAD_BYTES, Head, Kind, pack_record, unpack_head
+from engine.position import ORIGIN, Identity
+from engine.record import HEAD_BYTES, Head, Kind, pack_record, pack_schema_record, unpack_head
 from engine.schema import Column, TableSchema
 
 IDENTITY = Identity(12, 2**40, 7, 3)
+ORDERS_SCHEMA = TableSchema(
+    "shop", "shop", "orders",
+    (Column("id", "bigint", unsigned=True, nullable=False), Column("état", "enum", charset="utf8mb4", labels=("new", "")),
+     Column("hidden", "int", visible=False)),
+    (0,),
+)  # fmt: skip
 
 
 def make(**fields):
@@ -49,12 +57,26 @@ def test_the_native_twin_has_the_same_offsets_kinds_and_flags():
 
 
 def test_a_table_schema_comes_back_from_its_packed_form_and_equal_ones_pack_equally():
-    schema = TableSchema(
-        "shop", "shop", "orders",
-        (Column("id", "bigint", unsigned=True, nullable=False), Column("état", "enum", charset="utf8mb4", labels=("new", "")),
-         Column("hidden", "int", visible=False)),
-        (0,),
-    )  # fmt: skip
+    assert TableSchema.unpack(ORDERS_SCHEMA.pack()) == ORDERS_SCHEMA
+    assert TableSchema.unpack(ORDERS_SCHEMA.pack()).pack() == ORDERS_SCHEMA.pack()
+    assert ORDERS_SCHEMA.name == "shop.orders"
+
+
+@pytest.mark.parametrize("table", ["t", "x" * 31, "x" * 32, "ä" * 64, "日" * 64, "😀" * 64])
+def test_the_name_of_a_packed_schema_is_read_without_its_columns(table):
+    schema = replace(ORDERS_SCHEMA, table=table)
+    assert TableSchema.unpack_name(schema.pack()) == f"{schema.schema}.{table}"
     assert TableSchema.unpack(schema.pack()) == schema
-    assert TableSchema.unpack(schema.pack()).pack() == schema.pack()
-    assert schema.name == "shop.orders"
+
+
+def test_a_schema_of_other_fields_in_another_order_is_read_too():
+    body = msgpack.unpackb(ORDERS_SCHEMA.pack())
+    other = msgpack.packb({**dict(reversed(body.items())), "comment": "of a later version"})
+    assert TableSchema.unpack(other) == ORDERS_SCHEMA
+    assert TableSchema.unpack_name(other) == ORDERS_SCHEMA.name
+
+
+def test_a_schema_record_for_sessions_is_a_record_with_the_packed_schema():
+    packed = ORDERS_SCHEMA.pack()
+    wanted = pack_record(Kind.SCHEMA, source=3, identity=ORIGIN, time_us=0, table=70_000, after=msgpack.unpackb(packed))
+    assert pack_schema_record(3, 70_000, packed) == wanted

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-
 from engine.errors import InternalError
 from engine.meta import Meta
-from engine.position import ORIGIN
-from engine.record import SCHEMA_AT, Kind, pack_record
-
-_LENGTH = struct.Struct(">I")
-_LENGTH_AT = 2
+from engine.record import pack_schema_record
 
 
 class Catalogue:
@@ -31,10 +25,7 @@ class Catalogue:
             for key, source in lacking:
                 if key not in packed:
                     raise InternalError("a record has a table key that meta doesn't know", table_key=key, source=source)
-                empty = pack_record(Kind.SCHEMA, source=source, identity=ORIGIN, time_us=0, table=key)
-                head = bytearray(empty[:SCHEMA_AT])
-                _LENGTH.pack_into(head, _LENGTH_AT, len(head) + len(packed[key]))
-                self._records[key, source] = bytes(head) + packed[key]
+                self._records[key, source] = pack_schema_record(source, key, packed[key])
         return [self._records[table] for table in tables]
 
     def sources(self, names: list[str]) -> dict[int, dict[str, str]]:

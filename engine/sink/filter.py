@@ -30,7 +30,7 @@ class TableTargets:
     def __init__(
         self,
         table_filter: TableFilter,
-        place: Callable[[int, TableSchema], int],
+        place: Callable[[int, bytes], int],
         packed_schema: Callable[[int], bytes | None],
     ) -> None:
         self._filter = table_filter
@@ -40,12 +40,12 @@ class TableTargets:
         self._targets[0] = NOWHERE  # records without a table
         self._wanted: set[int] = set()
 
-    def learn(self, key: int, schema: TableSchema) -> bool:
+    def learn(self, key: int, packed_schema: bytes) -> bool:
         """Settle where a table key goes; returns whether the destination takes it."""
         self._grow(key)
         if self._targets[key] == UNKNOWN:
-            wanted = self._filter.wants(schema.name)
-            self._targets[key] = self._place(key, schema) if wanted else NOWHERE
+            wanted = self._filter.wants(TableSchema.unpack_name(packed_schema))
+            self._targets[key] = self._place(key, packed_schema) if wanted else NOWHERE
             if wanted:
                 self._wanted.add(key)
         return key in self._wanted
@@ -66,13 +66,13 @@ class TableTargets:
                         "no schema is kept for a table key", table_key=key,
                         remedy="the data_dir is not the one the records were made with; start with an empty one",
                     )  # fmt: skip
-                self.learn(key, TableSchema.unpack(packed))
+                self.learn(key, packed)
             found, _ = look_up(heads, a, b, self._targets, UNKNOWN)
         return found
 
     def wants_schema(self, record: bytes, key: int) -> bool:
         """Whether the destination takes the table that a schema record describes."""
-        return self.learn(key, TableSchema.unpack(record[SCHEMA_AT:]))
+        return self.learn(key, record[SCHEMA_AT:])
 
     def wants_ddl(self, record: bytes) -> bool:
         """Whether a ddl record concerns the destination: it names a wanted table, or no table at all.

@@ -107,10 +107,11 @@ class Router:
         self._primary, self._chosen = KeyColumns(), KeyColumns()
         self._unsplit: set[int] = set()
 
-    def place(self, key: int, schema: TableSchema) -> int:
+    def place(self, key: int, packed_schema: bytes) -> int:
         """Where the records of a wanted table go: one lane for all, NOWHERE (another sink's) or BY_HASH."""
         if self._partitions == 1:
             return int(self._lanes[0])
+        schema = TableSchema.unpack(packed_schema)
         whole = int(self._lanes[finish_hash(table_seed(schema.schema, schema.table)) % self._partitions])
         if self._by == "table":
             return whole
