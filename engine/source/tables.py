@@ -128,7 +128,7 @@ class TableVersions:
         if shape.schema is None:
             plan = _plan_of(self._schema_by_history(name, shape.table_map, mariadb, moment), shape.table_map)
             return plan, plan.schema.pack()
-        known = self._known(name, shape.schema, moment) if mariadb and not self._history.is_silent(moment) else None
+        known = self._known(name, shape.schema, moment) if mariadb else None
         if shape.plan is not None and shape.known == known:
             return shape.plan.named(*name), pack_schema(self._source, *name, shape.packed_columns)
         table_map = replace(shape.table_map, schema=name[0], table=name[1])
@@ -146,8 +146,7 @@ class TableVersions:
         known = self._history.definition(name, moment)
         if isinstance(known, TableDefinition) and _same_names(known, schema):
             return known
-        known = self._history.ask_once(name, moment)
-        if known is None:
+        if not self._history.asks_server or (known := self._history.ask_once(name, moment)) is None:
             return None
         if not _same_names(known, schema):
             self._history.refuse(name)

@@ -76,11 +76,6 @@ class SchemaHistory:
 
     # ---- along with the binlog -------------------------------------------------------------------------------------
 
-    def is_silent(self, moment: Moment) -> bool:
-        """Nothing is known of any table at this moment, and there is no server to ask."""
-        self._move_to(moment)
-        return self._server is None and not self._catalog.tables
-
     def definition(self, name: Name, moment: Moment) -> Known:
         """What is known of a table at this moment."""
         self._move_to(moment)
