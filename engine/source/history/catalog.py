@@ -101,7 +101,7 @@ class Catalog:
         return self._folded.get(folded(name), name)
 
     def find(self, name: Name) -> Known:
-        return self.tables.get(self.written(name))
+        return self.tables.get(self.written(name)) if self.tables else None
 
     def charset(self, schema: str) -> str | None:
         if schema in self.charsets or self.case_sensitive:

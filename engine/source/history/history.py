@@ -200,6 +200,8 @@ class SchemaHistory:
 
     def ask_once(self, name: Name, moment: Moment) -> TableDefinition | None:
         """As ask, for what is only good to know: never an error, and not again until the table changes."""
+        if (answer := self._schemas.get(name[0])) is not None and self._letters(name) not in answer.tables:
+            return None  # as of thousands of tables that there were once
         if (name, self._applied) in self._refused:
             return None
         try:
