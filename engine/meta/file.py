@@ -163,12 +163,11 @@ class FileMeta:
         try:
             if self._failed is not None:
                 raise self._failed
-            if not self._open_batch or len(self._keys) >= KEYS_KEPT:
-                key = self._find_key(digest)
-                if key is None and self._begin_batch():
-                    key = self._find_key(digest)  # another process may have been quicker
-                if key is not None:
-                    return key
+            key = self._find_key(digest)
+            if key is None and self._begin_batch():
+                key = self._find_key(digest)  # another process may have been quicker
+            if key is not None:
+                return key
             if self._last_key == MAX_TABLE_KEY:
                 raise MetaError("meta has no more table keys", file=self.path, most=MAX_TABLE_KEY, remedy=_ANEW)
         except (MetaError, sqlite3.Error) as error:
@@ -178,14 +177,19 @@ class FileMeta:
         return self._last_key
 
     def _find_key(self, digest: bytes) -> int | None:
-        """Thousands of tables may be new in a moment, and asking for each would take as long as all the rest."""
+        """Of the keys in the file. Thousands of tables may be new in a moment, and asking for each would take as long as all the
+        rest: so all keys are known, of which no more come while a batch is open."""
+        if not self._open_batch:
+            self._read_keys()
+        if len(self._keys) < KEYS_KEPT:
+            return self._keys.get(digest)
+        found = self._db.execute(_FIND_KEY, (digest,)).fetchone()
+        return found and int(found[0])
+
+    def _read_keys(self) -> None:
         if len(self._keys) < KEYS_KEPT:
             newer = "SELECT digest, key FROM table_key WHERE key > ? ORDER BY key LIMIT ?"
             self._know_keys(self._db.execute(newer, (self._keys_read, KEYS_KEPT)).fetchall())
-            if len(self._keys) < KEYS_KEPT:
-                return self._keys.get(digest)
-        found = self._db.execute(_FIND_KEY, (digest,)).fetchone()
-        return found and int(found[0])
 
     def _know_keys(self, keys: list[tuple[bytes, int]]) -> None:
         if keys and len(self._keys) < KEYS_KEPT:
@@ -390,6 +394,7 @@ class FileMeta:
         self._db.execute("BEGIN IMMEDIATE")
         self._open_batch = True
         self._last_key = self._db.execute("SELECT coalesce(max(key), 0) FROM table_key").fetchone()[0]
+        self._read_keys()
         return True
 
     def _end_batch(self) -> None:

@@ -168,6 +168,38 @@ def test_what_is_kept_for_later_is_seen_by_others_once_it_is_synced(tmp_path) ->
         second.close()
 
 
+def test_a_key_that_there_is_already_is_found_whatever_was_kept_first(tmp_path) -> None:
+    path = tmp_path / "meta.sqlite"
+    with closing(FileMeta(path)) as before:
+        key = before.table_key(b"a schema")
+    with closing(FileMeta(path)) as meta, closing(FileMeta(path)) as other:
+        meta.keep_history(1, Identity(1, 4, 0, 0), b"an entry", later=True)
+        assert meta.table_key(b"a schema", later=True) == key
+        meta.sync()
+        second = other.table_key(b"another schema")
+        meta.keep_history(1, Identity(1, 5, 0, 0), b"an entry", later=True)
+        assert meta.table_key(b"another schema", later=True) == second
+        assert meta.table_key(b"a third", later=True) == second + 1
+        meta.sync()
+        assert other.table_key(b"a third", later=True) == second + 1
+
+
+def test_more_keys_than_are_known_by_heart_are_each_one_found(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("engine.meta.file.KEYS_KEPT", 10)
+    schemas = [b"schema %d" % n for n in range(35)]
+    with closing(FileMeta(tmp_path / "meta.sqlite")) as meta, closing(FileMeta(tmp_path / "meta.sqlite")) as other:
+        given = []
+        for n, schema in enumerate(schemas):
+            given.append(meta.table_key(schema, later=True))
+            if n % 4 == 3:
+                meta.sync()
+                given[n - 1 : n + 1] = [other.table_key(each, later=True) for each in schemas[n - 1 : n + 1]]
+        meta.sync()
+        assert given == [*range(1, 36)]
+        assert [meta.table_key(schema, later=True) for schema in schemas] == given
+        assert [other.table_key(schema) for schema in schemas] == given
+
+
 def test_a_killed_process_leaves_nothing_of_what_it_had_not_synced_and_its_number_is_given_anew(tmp_path) -> None:
     path = tmp_path / "meta.sqlite"
     killed = FileMeta(path)
