@@ -45,6 +45,7 @@ def test_the_tables_and_the_versions_of_one_are_shown(config: Path) -> None:
                   "DROP TABLE b", "ALTER TABLE a WOBBLE"]  # fmt: skip
     for i, statement in enumerate(statements):
         history.learn(statement, SESSION, [("shop", "a")], Moment(number, "binlog", Identity(1, 100 + i, 1, 0)))
+    meta.sync()
     meta.close()
     (line,) = run(config, "show").splitlines()
     assert line.startswith(
