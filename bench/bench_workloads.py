@@ -31,11 +31,10 @@ def test_a_recording_is_made_once_and_served_again_and_again(tmp_path: Path, mon
 def test_growth_is_told_by_the_processor_time_of_the_engines_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(growth, "PARTITION_ROUNDS", 2)
-    (check,) = growth.partitions(growth.Scale("mariadb", rows=20_000, most=20_000, repeat=1))
+    (check,) = growth.partitions(growth.Scale("mariadb", rows=200_000, most=200_000, repeat=1))
     for by_process in check["cpu_ns_by_process"]:
         assert set(by_process) == {"supervisor", "source bench", "sink bench 0", "server"}
-        assert by_process["server"] > 0  # on a busy machine the others may be done with so few rows before the clock begins
-        assert all(spent >= 0 for spent in by_process.values())
+        assert all(by_process[title] > 0 for title in set(by_process) - {"supervisor"})
     assert check["limit"] == growth.PARTITIONS_AT_MOST
     assert growth.holds(check) == (check["ratio"] <= growth.PARTITIONS_AT_MOST)
 

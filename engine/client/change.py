@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import msgpack
@@ -167,23 +167,29 @@ class ChangeReader:
         Raises:
             ProtocolError: the bytes are not records, or name a table key or source that nobody has explained.
         """
-        by = self._read_by_msgpack if _tuples is None else self._read_natively
-        return by(records, ddl, transactions, history)
 
-    def _read_natively(self, records: bytes | memoryview, ddl: bool, transactions: bool, history: bool) -> Iterator[Item]:
-        tables = self._tables
-        about = (tables.views, self._sources, self.gtids, self.partial, _CHANGE, tables.sparse, transactions)
-        walk = _tuples.RecordWalk(records, *about)
+        def by_msgpack(rest: bytes | memoryview) -> Iterator[Item]:
+            return self._read_by_msgpack(rest, ddl, transactions, history)
+
+        if _tuples is None:
+            return by_msgpack(records)
+        return self._walked(records, _ROWS_AT_ONCE, by_msgpack, _CHANGE, self._tables.sparse, transactions)
+
+    def _walked(
+        self, records: bytes | memoryview, at_once: int, by_msgpack: Callable[[bytes | memoryview], Iterator[Any]], *how: Any
+    ) -> Iterator[Any]:
+        """What a native walk makes of the records, and msgpack of those that it leaves. how: see RecordWalk, behind `partial`."""
+        walk = _tuples.RecordWalk(records, self._tables.views, self._sources, self.gtids, self.partial, *how)
         while True:
-            yield from walk.take(_ROWS_AT_ONCE)
+            yield from walk.take(at_once)
             if walk.answer == _tuples.END:
                 self.at_end = True
                 return
             if walk.answer == _tuples.OTHER:
-                yield from self._read_by_msgpack(walk.step(), ddl, transactions, history)
+                yield from by_msgpack(walk.step())
                 self.at_end = False
             elif walk.answer == _tuples.ODD:
-                yield from self._read_by_msgpack(memoryview(records)[walk.at :], ddl, transactions, history)
+                yield from by_msgpack(memoryview(records)[walk.at :])
                 return
 
     def _read_by_msgpack(self, records: bytes | memoryview, ddl: bool, transactions: bool, history: bool) -> Iterator[Item]:
@@ -234,21 +240,9 @@ class ChangeReader:
         Raises:
             ProtocolError: as `read`.
         """
-        return self._rows_by_msgpack(records) if _tuples is None else self._rows_natively(records, at_once)
-
-    def _rows_natively(self, records: bytes | memoryview, at_once: int) -> Iterator[RowTuple]:
-        walk = _tuples.RecordWalk(records, self._tables.views, self._sources, self.gtids, self.partial)
-        while True:
-            yield from walk.take(at_once)
-            if walk.answer == _tuples.END:
-                self.at_end = True
-                return
-            if walk.answer == _tuples.OTHER:
-                yield from self._rows_by_msgpack(walk.step())
-                self.at_end = False
-            elif walk.answer == _tuples.ODD:
-                yield from self._rows_by_msgpack(memoryview(records)[walk.at :])
-                return
+        if _tuples is None:
+            return self._rows_by_msgpack(records)
+        return self._walked(records, at_once, self._rows_by_msgpack)
 
     def _rows_by_msgpack(self, records: bytes | memoryview) -> Iterator[RowTuple]:
         views, op_of = self._tables.views, OP_OF

@@ -169,7 +169,7 @@ class FileMeta:
             if key is not None:
                 return key
             if self._last_key == MAX_TABLE_KEY:
-                raise MetaError("meta has no more table keys", file=self.path, most=MAX_TABLE_KEY, remedy=_ANEW)
+                raise self._no_more("table keys", MAX_TABLE_KEY)
         except (MetaError, sqlite3.Error) as error:
             raise self._refused(error) from None
         self._last_key += 1
@@ -356,8 +356,11 @@ class FileMeta:
                         self._db.execute(insert, values)
                     found = self._db.execute(find, wanted).fetchone() or (0,)  # 0: what was to be added isn't wanted any more
                     if found[0] > most:
-                        raise MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
+                        raise self._no_more(what, most)
         return found[0]
+
+    def _no_more(self, what: str, most: int) -> MetaError:
+        return MetaError(f"meta has no more {what}", file=self.path, most=most, remedy=_ANEW)
 
     def _pragma(self, name: str) -> int | str:
         return self._db.execute(f"PRAGMA {name}").fetchone()[0]
