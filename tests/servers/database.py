@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from abc import ABC, abstractmethod
 from functools import cache
 from pathlib import Path
@@ -31,6 +32,7 @@ GRANT ALL PRIVILEGES ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 """
 
 DURABILITY_OFF = {"innodb_flush_log_at_trx_commit": 0, "sync_binlog": 0}  # the machine doesn't crash, only the process
+PURGED_WITHIN_S = 20
 SMALL = {"innodb_buffer_pool_size": "32M"}
 
 
@@ -178,6 +180,18 @@ class Database(ABC):
     def binlog_files(self) -> list[Path]:
         """The binlog files, oldest first."""
         return [self.data_dir / row[0] for row in self.sql("SHOW BINARY LOGS")]
+
+    def purge(self, first_kept: str) -> None:
+        """Purge the binlog files before this one; returns when they are gone.
+
+        Both servers leave a file, with no error, while a dump still holds it; MariaDB also until its background thread has marked
+        it as not needed for recovery.
+        """
+        deadline = time.monotonic() + PURGED_WITHIN_S
+        while self.binlog_files()[0].name != first_kept:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self} keeps files before {first_kept}: {self.binlog_files()}")
+            self.sql(f"PURGE BINARY LOGS TO '{first_kept}'", "DO SLEEP(0.01)")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} port={self.port} running={self.process.running}>"

@@ -39,16 +39,6 @@ def refused(server: Database, start: str) -> str:
     return str(caught.value)
 
 
-def purge(server: Database, first_kept: str) -> None:
-    """MariaDB leaves a file that its background thread hasn't yet marked as not needed for recovery: ask again then."""
-    for _ in range(100):
-        server.sql(f"PURGE BINARY LOGS TO '{first_kept}'")
-        if server.binlog_files()[0].name == first_kept:
-            return
-        server.sql("DO SLEEP(0.05)")
-    raise AssertionError(f"files before {first_kept} are still there")
-
-
 def own_gtid(server: Database, upto: int) -> str:
     """The set of the server's own transactions 1 … upto."""
     return f"0-1-{upto}" if server.name == "mariadb" else f"{server.sql('SELECT @@server_uuid')[0][0]}:1-{upto}"
@@ -77,7 +67,7 @@ def test_latest_is_where_the_binlog_ends(filled: Database) -> None:
 def test_earliest_is_the_first_byte_of_the_oldest_file(filled: Database) -> None:
     assert resolved(filled, "earliest") == DumpPosition("binlog.000001", 4)
     assert gtids(dumped(filled, "earliest")) == [1, 2, 3, 4, 5, 6, 7, 8]
-    purge(filled, "binlog.000002")
+    filled.purge("binlog.000002")
     assert resolved(filled, "earliest") == DumpPosition("binlog.000002", 4)
 
 
@@ -106,7 +96,7 @@ def test_an_offset_inside_an_event_is_refused(filled: Database) -> None:
 
 
 def test_a_missing_file_is_refused_with_the_first_and_the_last(filled: Database) -> None:
-    purge(filled, "binlog.000002")
+    filled.purge("binlog.000002")
     size = filled.binlog_files()[-1].stat().st_size
     for file in ("binlog.000001", "binlog.000009", "other.000002"):
         message = refused(filled, f"{file}:4")
@@ -168,7 +158,7 @@ def test_tagged_gtids_are_known_to_the_dump(make_mysql: Callable[..., MySQL]) ->
 
 
 def test_purged_gtids_are_refused_and_named(filled: Database) -> None:
-    purge(filled, "binlog.000002")
+    filled.purge("binlog.000002")
     assert gtids(dumped(filled, f"gtid:{own_gtid(filled, 4)}")) == [5, 6, 7, 8]
     if filled.name == "mysql":
         assert f"missing={own_gtid(filled, 4).replace('1-4', '3-4')}" in refused(filled, f"gtid:{own_gtid(filled, 2)}")
