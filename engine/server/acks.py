@@ -6,7 +6,6 @@ where writing takes long, so that it has a small share of the loop's time.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
@@ -14,12 +13,13 @@ from typing import Protocol, runtime_checkable
 from engine.errors import MetaFull
 from engine.meta import Meta, Place
 from engine.position import Identity
+from engine.server._loop import Loop
 from engine.store import Cursor
 
 log = logging.getLogger("engine.server")
 
 FIRST_RETRY_S, LONGEST_RETRY_S = 0.1, 5.0  # before a full disk is tried again
-PAUSE_S, LONGEST_PAUSE_S = 0.002, 0.01
+PAUSE_S, LONGEST_PAUSE_S = 0.005, 0.01
 PAUSE_FOR_TIME = 20  # times what the last write took
 
 
@@ -36,7 +36,7 @@ class AckKeeper:
     trouble: the disk is full, and nothing is confirmed until it has room again; it is tried now and then.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, meta: Meta) -> None:
+    def __init__(self, loop: Loop, meta: Meta) -> None:
         self._loop = loop
         self._meta = meta
         self._dirty: dict[Cursor, tuple[str, str, int]] = {}

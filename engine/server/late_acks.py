@@ -6,7 +6,6 @@ last at the earliest. While ZooKeeper is away the write is tried again and again
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from engine.errors import LeaseLost, MetaAway
 from engine.meta import Meta, Place
 from engine.position import Identity
+from engine.server._loop import Call, Loop
 from engine.store import Cursor, Unsettled
 
 log = logging.getLogger("engine.server")
@@ -43,13 +43,13 @@ class _Lane:
     answers: list[Answer] = field(default_factory=list)
     write: _Write | None = None
     next_at: float = 0.0  # loop time
-    timer: asyncio.TimerHandle | None = None
+    timer: Call | None = None
 
 
 class LateAckKeeper:
     """What engine.server.acks.AckKeeper is, for a meta whose acks take time. The order is the same: meta, ring, answer."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, meta: Meta, pause_s: float) -> None:
+    def __init__(self, loop: Loop, meta: Meta, pause_s: float) -> None:
         self._loop = loop
         self._meta = meta
         self._pause_s = pause_s

@@ -5,7 +5,6 @@ greeting ──hello──▶ [waiting ──▶] open ──bye, fault, takeove
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 from collections import deque
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 import engine
 from engine.errors import EngineError, MetaAway, MetaError, MetaFull, PeerError, ProtocolError, Refused
 from engine.meta import Meta
+from engine.server._loop import Call, Loop
 from engine.server.acks import AckKeeper
 from engine.server.destinations import Destination, Lane, SessionRefused
 from engine.server.late_acks import LateAckKeeper
@@ -77,7 +77,7 @@ FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
 class Hub(Protocol):
     """What a session needs of the server."""
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     meta: Meta
     acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
@@ -133,7 +133,7 @@ class Session:
         self._credit = 0
         self._credit_limits = _Limits()
         self._last_credit: tuple[bytes, Credit] | None = None  # most consumers say the same for each batch
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Call | None = None
         self._acked: dict[int, Acked] = {}  # what confirms acks, sent together; an answer is for the acks before it, too
         self._stalled = False  # as many batches as may be are outstanding: only acks let more go out
         if isinstance(sock, TlsSocket):

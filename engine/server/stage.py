@@ -7,7 +7,6 @@ stores ──bell──▶ loop ◀──▶ sessions ◀──sockets──▶ 
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import socket
 import ssl
@@ -21,6 +20,7 @@ from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.open import open_meta
 from engine.ring import bell_when
+from engine.server._loop import Loop
 from engine.server.acks import AckKeeper
 from engine.server.bell import Bell
 from engine.server.destinations import Destination, Store
@@ -52,7 +52,7 @@ class ServerStage:
 
     role_name = "server"
 
-    loop: asyncio.AbstractEventLoop
+    loop: Loop
     meta: Meta
     acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
@@ -87,9 +87,8 @@ class ServerStage:
         return [sock.getsockname() for sock in self.listeners]
 
     def on_start(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = Loop(self._on_error)
         self._open = True
-        self.loop.set_exception_handler(self._on_exception)
         self._bell = Bell(self.instance.bell_file)
         self.loop.add_reader(self._bell.fd, self._on_bell)
         self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
@@ -199,11 +198,11 @@ class ServerStage:
         if self._failure is not None:
             raise self._failure
 
-    def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    def _on_error(self, error: Exception) -> None:
         """What no session could keep to itself ends the stage: meta can't be written, or a bug."""
         if self._failure is None:
-            self._failure = context.get("exception") or RuntimeError(context["message"])
-        loop.stop()
+            self._failure = error
+        self.loop.stop()
 
     # -- connections -----------------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ when the socket takes it. The bytes of a batch are copied here, as encryption mu
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -14,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from engine.errors import ConfigError
+from engine.server._loop import Loop
 
 READ_BYTES = 64 << 10
 SEND_BYTES = 64 << 10  # encrypted at once
@@ -51,7 +51,7 @@ class TlsSocket:
     on_more: called by the loop when bytes are left that the socket doesn't announce, since they have been read from it.
     """
 
-    def __init__(self, sock: socket.socket, context: ssl.SSLContext, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, sock: socket.socket, context: ssl.SSLContext, loop: Loop) -> None:
         self.on_more: Callable[[], None] = lambda: None
         self._sock = sock
         self._loop = loop
