@@ -1,8 +1,15 @@
-"""Table of contents: record heads as arrays, and what the sink copies natively."""
+"""Table of contents: record heads as arrays, and how msgpack is passed over."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from engine._ring cimport Reader
+
+
+cdef extern from * nogil:
+    """
+    #define record_prefetch(p) __builtin_prefetch(p)
+    """
+    void record_prefetch(const void *p) noexcept
 
 
 cdef class Heads:
@@ -22,14 +29,9 @@ cdef class Heads:
     cdef uint64_t[::1] _key_hash, _mark_time
     cdef int64_t[::1] _mark
 
+    cpdef Py_ssize_t scan(self, uint64_t start, uint64_t limit, uint64_t max_bytes) except -1
     cdef int check(self, int64_t index) except -1
 
 
-cdef class Track:
-    cdef public uint64_t done         # source sequence; what stands before it is done with in this store
-    cdef public uint32_t fragments    # of the record at `done` that the store holds already
-    cdef public bint open             # the store holds the begin of the source's transaction, and not yet its commit
-    cdef public bint inside           # the store holds the first fragments of a change, and not yet its last one
-    cdef readonly Py_ssize_t at       # how many of the selected are in the store
-    cdef readonly Py_ssize_t selected
-    cdef int64_t[::1] _selection
+cdef const uint8_t *skip(const uint8_t *p, const uint8_t *end) noexcept nogil
+cdef const uint8_t *fragment_numbers(const uint8_t *p, const uint8_t *end, uint32_t *number, uint32_t *count) noexcept nogil

@@ -3,7 +3,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._ring import Reader, Ring
+from engine._ring import Reader
 
 @final
 class Heads:
@@ -41,19 +41,5 @@ class Heads:
         out: NDArray[np.uint64],
     ) -> int: ...
 
-@final
-class Track:
-    done: int
-    fragments: int
-    open: bool
-    inside: bool
-    at: int
-    selected: int
-    def __init__(self, done: int = 0, fragments: int = 0, open: bool = False, inside: bool = False) -> None: ...
-    def select(self, indices: NDArray[np.int64]) -> None: ...
-    def next_sequence(self, heads: Heads) -> int | None: ...
-
-def copy(ring: Ring, heads: Heads, track: Track, until: int) -> bool: ...
-def copy_half(ring: Ring, heads: Heads, track: Track, kind: int, key_hash: int) -> bool: ...
 def table_seed(schema: str, table: str) -> int: ...
 def finish_hash(state: int) -> int: ...

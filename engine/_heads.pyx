@@ -1,27 +1,18 @@
-"""The sink's native half: heads of records as NumPy arrays, key hashes, and the copying of records from ring to ring.
+"""What a sink sees of a source ring: heads of records as NumPy arrays, and hashes of their columns.
 
     source ring   │ begin │ change │ change │ schema │ change │ commit │ ...
                       └─ Heads.scan: one pass ─▶ offset[] kind[] flags[] table[] transaction[] key_hash[]  mark[] mark_time[]
-                         NumPy selects per store ─▶ Track.select([0, 1, 4, 5])
-    store ring    │ begin │ change │ change │ commit │   copy: neighbours in one memcpy
 
 Nothing here decides where a record goes. Bytes are those of docs/protocol.md, Record.
 """
 
 import numpy
 
-from engine.counters import SinkCounter
 from engine.errors import InternalError
-from engine.store_error import put_refused
-
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
-from engine._ring cimport (
-    Reader, Ring, ring_append, ring_claim, ring_has_room, ring_put_load_acquire, ring_refresh_limit, ring_room, ring_t,
-)
+from engine._ring cimport Reader, ring_ack_load_acquire, ring_put_load_acquire, ring_t
 
 
 cdef extern from "_record.h" nogil:
@@ -33,49 +24,29 @@ cdef extern from "_record.h" nogil:
         RECORD_TABLE_AT
         RECORD_TIME_AT
         RECORD_HASH_AT
-        RECORD_FRAGMENT_BYTES
         RECORD_INSERT
-        RECORD_UPDATE
         RECORD_DELETE
         RECORD_BEGIN
-        RECORD_COMMIT
         RECORD_DDL
         RECORD_SCHEMA
         RECORD_FRAGMENT
         RECORD_STATEMENT
         RECORD_HISTORY
-        RECORD_KEY_CHANGED
-        RECORD_SPLIT
     uint64_t RECORD_FNV_BASIS
     uint32_t record_u32(const uint8_t *p) noexcept
     uint64_t record_u64(const uint8_t *p) noexcept
-    void record_set_u16(uint8_t *p, int v) noexcept
-    void record_set_u32(uint8_t *p, uint32_t v) noexcept
-    void record_set_u64(uint8_t *p, uint64_t v) noexcept
     uint64_t record_hash_add(uint64_t h, const uint8_t *p, uint64_t n) noexcept
     uint64_t record_hash_finish(uint64_t h) noexcept
-
-cdef extern from * nogil:
-    """
-    #define record_prefetch(p) __builtin_prefetch(p)
-    """
-    void record_prefetch(const void *p) noexcept
 
 
 cdef enum:
     LEAST_RECORD = RECORD_HEAD_BYTES + 2  # before and after take at least a byte each
-    FRAGMENT_FRAME = 21                   # 0x93 and three times 0xce u32; 0xc6 u32: what surrounds a chunk
     PREFETCH_BYTES = 2048                 # about a dozen records ahead
-    PREFETCH_RUNS = 8                     # where a store takes some of the records only
 
 cdef enum:  # answers of hash_row
     HASHED = 0
     MALFORMED = 1
     ABSENT = 2
-
-cdef int _ROWS = SinkCounter.ROWS
-cdef int _RECORD_BYTES = SinkCounter.RECORD_BYTES
-cdef int _COMMIT_TIME_US = SinkCounter.COMMIT_TIME_US
 
 
 @cython.final
@@ -100,7 +71,7 @@ cdef class Heads:
         self._mark = self.mark = numpy.zeros(capacity, numpy.int64)
         self._mark_time = self.mark_time = numpy.zeros(capacity, numpy.uint64)
 
-    def scan(self, uint64_t start, uint64_t limit, uint64_t max_bytes):
+    cpdef Py_ssize_t scan(self, uint64_t start, uint64_t limit, uint64_t max_bytes) except -1:
         """Reads the heads from sequence `start` up to what is put, to `limit` or to max_bytes; returns how many.
 
         At least one record is read if there is one before `limit`, which is the sequence of a record.
@@ -115,7 +86,7 @@ cdef class Heads:
         cdef uint8_t kind
         self.reader.check()
         put = ring_put_load_acquire(ring)
-        if not self.reader.ack <= start <= put:
+        if not ring_ack_load_acquire(self.reader.slot) <= start <= put:
             raise InternalError("heads of what the reader doesn't hold", reader=self.reader.name, sequence=start, put=put)
         n = min(put, limit) - start if limit > start else 0
         data = ring.data + start % ring.capacity
@@ -216,190 +187,6 @@ cdef class Heads:
         if answer == MALFORMED:
             raise InternalError("record is not what docs/protocol.md says", sequence=self.start + self._offset[failed])
         return failed if answer == ABSENT else -1
-
-
-@cython.final
-cdef class Track:
-    """How far one source's records have come in one store; `copy` moves it on."""
-
-    def __init__(self, uint64_t done=0, uint32_t fragments=0, bint open=False, bint inside=False):
-        self.done, self.fragments, self.open, self.inside = done, fragments, open, inside
-        self.select(numpy.empty(0, numpy.int64))
-
-    def select(self, int64_t[::1] indices not None):
-        """The records of a view that the store takes, ascending."""
-        self._selection = indices
-        self.at, self.selected = 0, indices.shape[0]
-
-    def next_sequence(self, Heads heads not None):
-        """Source sequence of the next selected record; all are in the store: None."""
-        if self.at == self.selected:
-            return None
-        heads.check(self._selection[self.at])
-        return heads.start + heads._offset[self._selection[self.at]]
-
-
-# ---- copying -------------------------------------------------------------------------------------------------------
-
-
-def copy(Ring ring not None, Heads heads not None, Track track not None, Py_ssize_t until):
-    """Claims the selected records up to `until` in the store, as far as there is room. Returns whether all of them are.
-
-    Neighbours go in one memcpy. A record larger than the store takes goes as fragments. Publishes nothing.
-    """
-    cdef ring_t *r = &ring.ring
-    cdef const int64_t *selection
-    cdef const uint8_t *p
-    cdef const uint8_t *last = NULL
-    cdef Py_ssize_t at = track.at, run
-    cdef int64_t first, index
-    cdef uint64_t n, length, budget, rows = 0, before = r.claim, max_record = ring.max_record
-    if not ring.writing or until > track.selected:
-        raise InternalError("copy goes up to what is selected, into a ring of ours", store=ring.name, until=until)
-    if at >= until:
-        return True
-    heads.check(track._selection[at])
-    heads.check(track._selection[until - 1])
-    selection = &track._selection[0]
-    with nogil:
-        while at < until:
-            if at + PREFETCH_RUNS < until:  # the records were written by another core, and the next one is not the next in memory
-                prefetch_row(heads.data + heads._offset[selection[at + PREFETCH_RUNS]])
-            first = selection[at]
-            p = heads.data + heads._offset[first]
-            length = heads._offset[first + 1] - heads._offset[first]
-            if length > max_record:
-                if not put_fragments(r, p, length, &track.fragments):
-                    break
-                last = p
-                rows += 1
-                at += 1
-                continue
-            if r.claim + length > r.limit:
-                ring_refresh_limit(r)
-                if r.claim + length > r.limit:
-                    break
-            budget = r.limit - r.claim
-            n, run = 0, at
-            while True:
-                index = selection[run]
-                length = heads._offset[index + 1] - heads._offset[index]
-                if length > max_record or n + length > budget:
-                    break
-                n += length
-                if heads._kind[index] <= RECORD_DELETE:
-                    rows += 1
-                elif heads._kind[index] == RECORD_BEGIN:
-                    track.open = True
-                elif heads._kind[index] == RECORD_COMMIT:
-                    track.open = track.inside = False  # inside a change only where a torn transaction ends
-                elif heads._kind[index] == RECORD_FRAGMENT:
-                    track.inside = not is_last_fragment(heads.data + heads._offset[index], heads.data + heads._offset[index + 1])
-                    rows += not track.inside
-                run += 1
-                if run == until or selection[run] != index + 1:
-                    break
-            if ring_append(r, p, n) < 0:
-                break
-            last = heads.data + heads._offset[selection[run - 1]]
-            at = run
-    track.at = at
-    r.header.counters[_ROWS] += rows
-    r.header.counters[_RECORD_BYTES] += r.claim - before
-    if last is not NULL:
-        r.header.counters[_COMMIT_TIME_US] = record_u64(last + RECORD_TIME_AT)
-    if at < until and r.write_error:
-        raise put_refused(ring.data_path, r.write_error)
-    return at == until
-
-
-def copy_half(Ring ring not None, Heads heads not None, Track track not None, int kind, uint64_t key_hash):
-    """Claims, instead of the next selected update, its delete (before only) or its insert (after only), flagged SPLIT.
-
-    Returns whether it found room; larger than the store takes, it goes as fragments.
-    """
-    cdef ring_t *r = &ring.ring
-    cdef const uint8_t *p
-    cdef const uint8_t *end
-    cdef const uint8_t *middle
-    cdef uint8_t *half
-    cdef uint64_t length, before = r.claim
-    cdef int64_t index
-    cdef bint done
-    if not ring.writing or track.at >= track.selected:
-        raise InternalError("no update to split", store=ring.name)
-    index = track._selection[track.at]
-    heads.check(index)
-    p, end = heads.data + heads._offset[index], heads.data + heads._offset[index + 1]
-    middle = skip(p + RECORD_HEAD_BYTES, end)
-    if middle is NULL or heads._kind[index] != RECORD_UPDATE:
-        raise InternalError("not an update that can be split", sequence=heads.start + heads._offset[index])
-    length = 1 + (middle - p if kind == RECORD_DELETE else RECORD_HEAD_BYTES + (end - middle))
-    half = <uint8_t *>malloc(length)
-    if half is NULL:
-        raise MemoryError
-    memcpy(half, p, RECORD_HEAD_BYTES)
-    half[RECORD_KIND_AT] = kind
-    record_set_u32(half + RECORD_LENGTH_AT, length)
-    record_set_u16(half + RECORD_FLAGS_AT, (heads._flags[index] & ~RECORD_KEY_CHANGED) | RECORD_SPLIT)
-    record_set_u64(half + RECORD_HASH_AT, key_hash)
-    if kind == RECORD_DELETE:
-        memcpy(half + RECORD_HEAD_BYTES, p + RECORD_HEAD_BYTES, middle - p - RECORD_HEAD_BYTES)
-        half[length - 1] = 0xC0
-    else:
-        half[RECORD_HEAD_BYTES] = 0xC0
-        memcpy(half + RECORD_HEAD_BYTES + 1, middle, end - middle)
-    if length > ring.max_record:
-        done = put_fragments(r, half, length, &track.fragments)
-    else:
-        done = ring_has_room(r, length) and ring_append(r, half, length) == 0
-    free(half)
-    if not done and r.write_error:
-        raise put_refused(ring.data_path, r.write_error)
-    r.header.counters[_RECORD_BYTES] += r.claim - before
-    if done:
-        track.at += 1
-        r.header.counters[_ROWS] += 1
-        r.header.counters[_COMMIT_TIME_US] = record_u64(p + RECORD_TIME_AT)
-    return done
-
-
-cdef inline void prefetch_row(const uint8_t *p) noexcept nogil:
-    """The first 192 bytes of a record; of a longer one the processor sees by itself that the rest follows."""
-    cdef int line
-    for line in range(3):
-        record_prefetch(p + 64 * line)
-
-
-cdef bint put_fragments(ring_t *ring, const uint8_t *record, uint64_t length, uint32_t *done) noexcept nogil:
-    """Claims a record as fragments from number `done` on; false: the store is full, and `done` says how far it went."""
-    cdef uint32_t count = <uint32_t>((length + RECORD_FRAGMENT_BYTES - 1) / RECORD_FRAGMENT_BYTES)
-    cdef uint64_t chunk, n
-    cdef uint8_t *p
-    cdef int i
-    while done[0] < count:
-        chunk = min(<uint64_t>RECORD_FRAGMENT_BYTES, length - <uint64_t>done[0] * RECORD_FRAGMENT_BYTES)
-        n = RECORD_HEAD_BYTES + FRAGMENT_FRAME + chunk
-        p = ring_room(ring, n)
-        if p is NULL:
-            return False
-        memcpy(p, record, RECORD_HEAD_BYTES)
-        p[RECORD_KIND_AT] = RECORD_FRAGMENT
-        record_set_u32(p + RECORD_LENGTH_AT, <uint32_t>n)
-        p += RECORD_HEAD_BYTES
-        p[0] = 0x93
-        for i in range(3):
-            p[1 + 5 * i] = 0xCE
-        record_set_u32(p + 2, done[0])
-        record_set_u32(p + 7, count)
-        record_set_u32(p + 12, <uint32_t>length)
-        p[16] = 0xC6
-        record_set_u32(p + 17, <uint32_t>chunk)
-        memcpy(p + FRAGMENT_FRAME, record + <uint64_t>done[0] * RECORD_FRAGMENT_BYTES, chunk)
-        ring_claim(ring, n)
-        done[0] += 1
-    done[0] = 0
-    return True
 
 
 # ---- reading msgpack -----------------------------------------------------------------------------------------------
@@ -510,11 +297,6 @@ cdef const uint8_t *fragment_numbers(const uint8_t *p, const uint8_t *end, uint3
         p = next
     number[0], count[0] = <uint32_t>value[0], <uint32_t>value[1]
     return skip(p, end)
-
-
-cdef bint is_last_fragment(const uint8_t *p, const uint8_t *end) noexcept nogil:
-    cdef uint32_t number = 0, count = 0
-    return fragment_numbers(p, end, &number, &count) is NULL or number + 1 >= count
 
 
 cdef int hash_change(const uint8_t *p, const uint8_t *end, bint new, uint64_t seed, const int32_t *columns, int32_t number,

@@ -158,6 +158,7 @@ cdef class Ring:
     cdef int check_writing(self) except -1
     cdef int lock(self) except -1
     cpdef int64_t try_claim(self, record) except? -2
+    cpdef uint64_t publish(self) except? 0
 
 
 cdef class Reader:
@@ -170,3 +171,5 @@ cdef class Reader:
 
     cdef int check(self) except -1
     cdef int check_reading(self) except -1
+    cpdef advance(self, uint64_t n_bytes)
+    cpdef uint64_t ack_to(self, uint64_t sequence) except? 0

@@ -304,7 +304,7 @@ cdef class Ring:
         finally:
             PyBuffer_Release(&buffer)
 
-    def publish(self):
+    cpdef uint64_t publish(self) except? 0:
         """Makes all that is claimed visible; returns put."""
         self.check_writing()
         if ring_write_out(&self.ring) < 0:
@@ -521,7 +521,7 @@ cdef class Reader:
                 raise InternalError("ring holds bytes that are no record", ring=self.ring.name, sequence=start)
         return self.ring._mapping.export(data, n, 1, True)
 
-    def advance(self, uint64_t n_bytes):
+    cpdef advance(self, uint64_t n_bytes):
         """Moves get past what was handed out."""
         self.check_reading()
         cdef uint64_t get = ring_get_load_relaxed(self.slot), put = ring_put_load_acquire(&self.ring.ring)
@@ -529,7 +529,7 @@ cdef class Reader:
             raise RingError("get can't pass put", reader=self.name, get=get, n_bytes=n_bytes, put=put)
         ring_get_store_relaxed(self.slot, get + n_bytes)
 
-    def ack_to(self, uint64_t sequence):
+    cpdef uint64_t ack_to(self, uint64_t sequence) except? 0:
         """Acks everything before the sequence; one that is acked already changes nothing. Returns ack."""
         self.check_reading()
         cdef uint64_t get = ring_get_load_relaxed(self.slot), ack = ring_ack_load_acquire(self.slot)

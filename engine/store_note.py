@@ -10,8 +10,8 @@ from engine.ring import NOTE_BYTES, Ring
 
 PLACE_BYTES = 26
 NOWHERE_YET = bytes(PLACE_BYTES)
-ENTRY = struct.Struct(f">QQIII{PLACE_BYTES}s")  # the fields of Progress, open and inside as bits 0 and 1 of a number
-MOST_SOURCES = NOTE_BYTES // ENTRY.size
+_ENTRY = struct.Struct(f">QQIII{PLACE_BYTES}s")  # Progress, open and inside as bits 0 and 1 of a number; _track.pyx writes it
+MOST_SOURCES = NOTE_BYTES // _ENTRY.size
 _PLACE = struct.Struct(">HxIxQxIxI")
 
 
@@ -46,7 +46,7 @@ class Progress(NamedTuple):
 def unpack_note(note: bytes | None) -> list[Progress]:
     return [
         Progress(ring_id, done, fragments, bool(flags & 1), bool(flags & 2), parts, place)
-        for ring_id, done, fragments, flags, parts, place in ENTRY.iter_unpack(note or b"")
+        for ring_id, done, fragments, flags, parts, place in _ENTRY.iter_unpack(note or b"")
     ]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine._heads import Heads
-from engine._selection import look_up
+from engine._selection import Targets
 from engine.errors import MetaError
 from engine.record import SCHEMA_AT
 from engine.schema import TableSchema
@@ -36,16 +36,15 @@ class TableTargets:
         self._filter = table_filter
         self._place = place
         self._packed_schema = packed_schema
-        self._targets = np.full(1024, UNKNOWN, np.uint16)
-        self._targets[0] = NOWHERE  # records without a table
+        self.targets = Targets(UNKNOWN)
+        self.targets[0] = NOWHERE  # records without a table
         self._wanted: set[int] = set()
 
     def learn(self, key: int, packed_schema: bytes) -> bool:
         """Settle where a table key goes; returns whether the destination takes it."""
-        self._grow(key)
-        if self._targets[key] == UNKNOWN:
+        if self.targets[key] == UNKNOWN:
             wanted = self._filter.wants(TableSchema.unpack_name(packed_schema))
-            self._targets[key] = self._place(key, packed_schema) if wanted else NOWHERE
+            self.targets[key] = self._place(key, packed_schema) if wanted else NOWHERE
             if wanted:
                 self._wanted.add(key)
         return key in self._wanted
@@ -56,8 +55,7 @@ class TableTargets:
         Raises:
             MetaError: neither the ring nor meta has the schema of a key.
         """
-        self._grow(heads.max_table)
-        found, has_unknown = look_up(heads, a, b, self._targets, UNKNOWN)
+        found, has_unknown = self.targets.look_up(heads, a, b)
         if has_unknown:
             for key in np.unique(heads.table[a:b][found == UNKNOWN]).tolist():
                 packed = self._packed_schema(key)
@@ -67,7 +65,7 @@ class TableTargets:
                         remedy="the data_dir is not the one the records were made with; start with an empty one",
                     )  # fmt: skip
                 self.learn(key, packed)
-            found, _ = look_up(heads, a, b, self._targets, UNKNOWN)
+            found, _ = self.targets.look_up(heads, a, b)
         return found
 
     def wants_schema(self, record: bytes, key: int) -> bool:
@@ -81,8 +79,3 @@ class TableTargets:
         """
         names = [f"{schema}.{table}" for schema, table in msgpack.unpackb(record)[12][3]]
         return not names or any(self._filter.wants(name) or self._filter.wants(name.lower()) for name in names)
-
-    def _grow(self, key: int) -> None:
-        if key >= len(self._targets):
-            more = np.full(max(key + 1, 2 * len(self._targets)) - len(self._targets), UNKNOWN, np.uint16)
-            self._targets = np.concatenate((self._targets, more))

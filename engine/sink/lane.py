@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine._heads import Heads, Track, copy, copy_half
-from engine._selection import last_place
+from engine._heads import Heads
+from engine._track import Track, copy, copy_half, write_note
 from engine.counters import SinkCounter
 from engine.errors import ConfigError
 from engine.position import Identity
@@ -18,7 +18,7 @@ from engine.sink.checkpointer import Checkpointer
 from engine.sink.intake import Intake
 from engine.sink.merge import Piece, Round
 from engine.sink.route import Selection
-from engine.store_note import ENTRY, MOST_SOURCES, NOWHERE_YET, Progress, place_of, unpack_note
+from engine.store_note import MOST_SOURCES, NOWHERE_YET, Progress, place_of, unpack_note
 
 HEARTBEAT_NS = 1_000_000_000  # a store hears of a source's progress at most so often when none of its records go there
 RECORDS_FILTERED, RECORD_BYTES = SinkCounter.RECORDS_FILTERED, SinkCounter.RECORD_BYTES
@@ -47,10 +47,6 @@ class Lane:
         self.wanted_bytes = 0  # what the record that found no room needs
         self._shares: list[Share] = []
         self._run = 0
-        self._put_sequence: list[int] = []  # per source: of the last record put
-        self._place: list[bytes] = []  # per source, as in Progress
-        self._parts: list[int] = []
-        self._known: dict[int, bytes] = {}  # sources whose ring is new: up to where the store has them already
         self._told: list[bytes] = []  # per source: identity up to which the store's reader knows it
         self._heartbeat_ns: list[int] = []
         self._touched = ring.put
@@ -68,18 +64,19 @@ class Lane:
         rings = {progress.ring_id: progress for progress in noted}
         names = {name: intake for intake in intakes for name in intake.numbers}
         sources = {names[p.source]: p for p in sorted(noted, key=lambda p: p.source) if p.source in names}
-        for number, intake in enumerate(intakes):
-            now = rings.get(intake.ring.ring_id)
+        for intake in intakes:
+            now, known = rings.get(intake.ring.ring_id), None
             if now is None and intake in sources:  # its ring was made anew: only identities count
                 now = sources[intake]._replace(done=0, fragments=0, inside=False)
-                self._known[number] = now.place
+                known = now.place
             now = now or Progress(0, 0)
             fragments = now.fragments if now.done >= intake.sequence else 0  # what came after it was not for this store
-            self.tracks.append(Track(max(now.done, intake.sequence), fragments, now.open, now.inside))
-            self._place.append(now.place)
-            self._parts.append(now.parts)
+            track = Track(
+                max(now.done, intake.sequence), fragments, now.open, now.inside, ring_id=intake.ring.ring_id,
+                parts=now.parts, place=now.place, known=known,
+            )  # fmt: skip
+            self.tracks.append(track)
             self._told.append(now.place[2:] if now.place != NOWHERE_YET else b"")
-        self._put_sequence = [track.done for track in self.tracks]
         self._heartbeat_ns = [now_ns] * len(intakes)
 
     def begin_round(self, now: Round, numbers: list[int], selections: list[Selection]) -> None:
@@ -88,8 +85,8 @@ class Lane:
         for i, (piece, number, selection) in enumerate(zip(now.pieces, numbers, selections, strict=True)):
             track = self.tracks[number]
             skipped = track.done > piece.intake.heads.sequence_of(piece.start)
-            if number in self._known:
-                self._leave_out_known(piece, number, selection)
+            if track.known is not None:
+                self._leave_out_known(piece, track, track.known, selection)
             indices = selection.indices[:0] if skipped else selection.indices
             track.select(indices)
             ends = [end for which, end in now.runs if which == i]
@@ -98,23 +95,23 @@ class Lane:
             if not skipped:
                 self.ring.add(RECORDS_FILTERED, piece.end - piece.start - len(indices))
 
-    def _leave_out_known(self, piece: Piece, number: int, selection: Selection) -> None:
+    def _leave_out_known(self, piece: Piece, track: Track, known: bytes, selection: Selection) -> None:
         """The source's ring is a new one, and begins with what the store has already: by identity, which only grows."""
-        heads, track = piece.intake.heads, self.tracks[number]
+        heads = piece.intake.heads
 
         def place(index: int) -> bytes:
             return place_of(heads.head(index))
 
-        first = bisect_right(range(piece.start, piece.end), self._known[number], key=place) + piece.start
-        while self._parts[number] and first < piece.end:
+        first = bisect_right(range(piece.start, piece.end), known, key=place) + piece.start
+        while track.parts and first < piece.end:
             if int(heads.kind[first]) != Kind.FRAGMENT:
-                track.fragments = self._parts[number]  # the change is whole in this ring
+                track.fragments = track.parts  # the change is whole in this ring
                 break
-            if heads.fragment_place(first)[0] >= self._parts[number]:
+            if heads.fragment_place(first)[0] >= track.parts:
                 break
             first += 1
         if first < piece.end:
-            del self._known[number]
+            track.known = None
         left_out = int(np.searchsorted(selection.indices, first))
         kept = selection.indices[left_out:]
         begins = [index for index in selection.indices[:left_out].tolist() if heads.kind[index] == Kind.BEGIN][-1:]
@@ -160,48 +157,30 @@ class Lane:
                 return False
         return True
 
-    def publish(self, now: Round, numbers: list[int], intakes: list[Intake]) -> int:
+    def publish(self, now: Round, numbers: list[int]) -> int:
         """Make what is claimed visible, with the note that says what it was. Returns bytes."""
         claimed = self.ring.claim
         if claimed:
-            dones = [track.done for track in self.tracks]
             for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
                 if not share.skipped:
-                    track = self.tracks[number]
+                    track, heads = self.tracks[number], piece.intake.heads
                     at = int(share.selection.indices[track.at]) if track.at < track.selected else piece.end
-                    dones[number] = piece.intake.heads.sequence_of(at)
-                    self._move_place(number, piece, at)
-            self._note(intakes, dones)
+                    track.noted = heads.sequence_of(at)
+                    track.move(heads, piece.start, at)
+            write_note(self.ring, self.tracks)
             self.ring.publish()
         return claimed
-
-    def _note(self, intakes: list[Intake], dones: list[int]) -> None:
-        note = [
-            ENTRY.pack(
-                intake.ring.ring_id, done, track.fragments, track.open | track.inside << 1, track.fragments or parts, place
-            )
-            for intake, done, track, parts, place in zip(intakes, dones, self.tracks, self._parts, self._place, strict=True)
-        ]
-        self.ring.set_note(b"".join(note))
-
-    def _move_place(self, number: int, piece: Piece, end: int) -> None:
-        """The records of the piece before `end` are in the store, or not for it."""
-        place, parts = last_place(piece.intake.heads, piece.start, end)
-        if place is not None:
-            self._place[number] = max(self._place[number], place)
-            self._parts[number] = parts
-        else:
-            self._parts[number] = parts or self._parts[number]
 
     def finish_round(self, now: Round, numbers: list[int]) -> None:
         """All stores have the round; call before the intakes forget it."""
         for share, number, piece in zip(self._shares, numbers, now.pieces, strict=True):
             if not share.skipped:
-                self.tracks[number].done = piece.intake.heads.sequence_of(piece.end)
+                track, heads = self.tracks[number], piece.intake.heads
+                track.done = track.noted = heads.sequence_of(piece.end)
                 if not len(share.selection.indices):
-                    self._move_place(number, piece, piece.end)
+                    track.move(heads, piece.start, piece.end)
                 else:
-                    self._put_sequence[number] = piece.intake.heads.sequence_of(int(share.selection.indices[-1]))
+                    track.put = heads.sequence_of(int(share.selection.indices[-1]))
         self._shares = []
 
     def send_heartbeats(self, intakes: list[Intake], now_ns: int) -> int:
@@ -211,7 +190,7 @@ class Lane:
             if intake.boundary is None or now_ns - self._heartbeat_ns[number] < HEARTBEAT_NS:
                 continue
             place = intake.boundary[28:52]  # the identity's bytes, comparable as they are
-            if self._put_sequence[number] >= intake.boundary_sequence:
+            if self.tracks[number].put >= intake.boundary_sequence:
                 self._told[number] = max(self._told[number], place)
             if place <= self._told[number] or any(track.open or track.inside for track in self.tracks):
                 continue
@@ -220,11 +199,16 @@ class Lane:
             record = pack_record(Kind.HEARTBEAT, source=head.source, identity=identity, time_us=head.time_us)
             if self.ring.try_claim(record) == FULL:
                 continue
-            self._note(intakes, [track.done for track in self.tracks])
+            write_note(self.ring, self.tracks)
             self.ring.publish()
             self._told[number], self._heartbeat_ns[number] = place, now_ns
             told += 1
         return told
+
+    @property
+    def may_touch(self) -> bool:
+        """Whether there is memory left that nobody has taken."""
+        return max(self._touched, self.ring.put) < self._touch_end
 
     def touch_ahead(self, most_bytes: int) -> bool:
         """Take some of the memory behind put from the kernel, up to most_bytes from there: a page fault for each new page is

@@ -43,7 +43,7 @@ class Units(NamedTuple):
 
 
 class Merge:
-    """Chooses rounds; a round must be finished before the next is asked for.
+    """Chooses rounds of several sources; a round must be finished before the next is asked for.
 
     After None, `waiting_for` names the intakes whose records would help, and `wait_ns` how long that may be waited for
     (None: until there are some).
@@ -51,7 +51,7 @@ class Merge:
 
     def __init__(self, intakes: list[Intake], order: Literal["arrival", "commit_time"], merge_wait_s: float) -> None:
         self._intakes = intakes
-        self._by_time = order == "commit_time" and len(intakes) > 1
+        self._by_time = order == "commit_time"
         self._wait_ns = int(merge_wait_s * 1e9)
         self._turn = 0
         self.waiting_for = intakes
@@ -60,14 +60,11 @@ class Merge:
     def next_round(self, now_ns: int) -> Round | None:
         """The next records to put, or None: nothing (yet)."""
         self.waiting_for, self.wait_ns = self._intakes, None
-        if len(self._intakes) == 1:
-            intake = self._intakes[0]
-            return _single(intake, intake.heads.count) if intake.look() else None
         begun = [intake for intake in self._intakes if intake.begin is not None]
         for intake in begun:
             if intake.look():
                 intake.silent_since_ns = None
-                return _single(intake, intake.first_commit() if self._by_time else intake.last_boundary())
+                return of_one(intake, intake.first_commit() if self._by_time else intake.last_boundary())
         patience_ns = [left_ns for intake in begun if (left_ns := self._silence_left(intake, now_ns)) > 0]
         if patience_ns:
             self.waiting_for, self.wait_ns = begun, min(patience_ns)
@@ -87,7 +84,7 @@ class Merge:
             if intake.look():
                 intake.silent_since_ns = None
                 self._turn = number + 1
-                return _single(intake, intake.last_boundary())
+                return of_one(intake, intake.last_boundary())
         return None
 
     def _next_by_time(self, now_ns: int) -> Round | None:
@@ -113,12 +110,13 @@ class Merge:
         begun = [(units.times[0], number) for number, (n, (_, units)) in enumerate(zip(counts, ready, strict=True)) if n]
         if begun:  # only transactions whose end is not in view yet: begin the earliest and stay with it
             intake = ready[min(begun)[1]][0]
-            return _single(intake, intake.heads.count)
+            return of_one(intake, intake.heads.count)
         self.waiting_for, self.wait_ns = silent, min(patience_ns) if ready else None
         return None
 
 
-def _single(intake: Intake, end: int) -> Round:
+def of_one(intake: Intake, end: int) -> Round:
+    """What one source has in view, up to `end`."""
     return Round([Piece(intake, intake.next, end)], [(0, end)])
 
 

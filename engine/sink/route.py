@@ -102,17 +102,22 @@ class Router:
         self._partitions = partitions
         self._by = partition_by
         self._on_whole_table = on_whole_table
-        self._lanes = np.full(partitions, NOWHERE, np.uint16)
-        self._lanes[owned] = np.arange(len(owned))
+        self.lanes = np.full(partitions, NOWHERE, np.uint16)  # of each partition
+        self.lanes[owned] = np.arange(len(owned))
         self._primary, self._chosen = KeyColumns(), KeyColumns()
         self._unsplit: set[int] = set()
+
+    @property
+    def by_columns(self) -> bool:
+        """Whether records are spread by other columns than the primary key's."""
+        return self._partitions > 1 and isinstance(self._by, list)
 
     def place(self, key: int, packed_schema: bytes) -> int:
         """Where the records of a wanted table go: one lane for all, NOWHERE (another sink's) or BY_HASH."""
         if self._partitions == 1:
-            return int(self._lanes[0])
+            return int(self.lanes[0])
         schema = TableSchema.unpack(packed_schema)
-        whole = int(self._lanes[finish_hash(table_seed(schema.schema, schema.table)) % self._partitions])
+        whole = int(self.lanes[finish_hash(table_seed(schema.schema, schema.table)) % self._partitions])
         if self._by == "table":
             return whole
         self._primary.add(key, schema, list(schema.primary_key))
@@ -140,7 +145,7 @@ class Router:
         if isinstance(self._by, list):
             by_hash = targets == BY_HASH
             return self._route_by_columns(heads, a, b, targets, by_hash, rest_lane) if by_hash.any() else (targets, [], rest_lane)
-        lanes, flags = spread(heads, a, targets, BY_HASH, self._lanes)
+        lanes, flags = spread(heads, a, targets, BY_HASH, self.lanes)
         if not flags & KEY_CHANGED:
             return lanes, [], NOWHERE
         moved = np.flatnonzero((targets == BY_HASH) & (heads.flags[a:b] & KEY_CHANGED != 0))
@@ -200,7 +205,7 @@ class Router:
         return hashes - hashes // divisor * divisor  # several times faster than %: NumPy vectorises only the division
 
     def _lanes_of(self, hashes: NDArray[np.uint64]) -> NDArray[np.uint16]:
-        return self._lanes[self._partitions_of(hashes)]
+        return self.lanes[self._partitions_of(hashes)]
 
     def _warn_unsplit(self, key: int) -> None:
         if key not in self._unsplit:

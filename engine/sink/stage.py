@@ -1,6 +1,7 @@
 """The sink: reads source rings, keeps what its destination wants, and puts it into the stores it owns.
 
     source rings ─▶ intake (heads as arrays) ─▶ merge (which next) ─▶ filter, route (NumPy) ─▶ lanes ─▶ store rings
+                                             └▶ of one source, nothing unusual in view: all of it natively (_turn.pyx) ─▶
 
 Dying at any moment loses nothing and repeats nothing: a store's note, valid with the publish that it belongs to, says how
 far each source has come in that store; a source ring is acked only when all stores have its records.
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from engine._selection import Selector
+from engine._turn import NOT_ORDINARY, Turn
 from engine.counters import SinkCounter
 from engine.errors import StoreError
 from engine.instance import Instance
@@ -21,10 +23,10 @@ from engine.meta.open import open_meta
 from engine.record import Kind
 from engine.ring import Reader, Ring, wait_any
 from engine.sink.checkpointer import Checkpointer
-from engine.sink.filter import NOWHERE, TableTargets
+from engine.sink.filter import BY_HASH, NOWHERE, TableTargets
 from engine.sink.intake import Intake
 from engine.sink.lane import Lane
-from engine.sink.merge import Merge, Round
+from engine.sink.merge import Merge, Round, of_one
 from engine.sink.route import Router, Selection, select
 from engine.stage import IDLE_NS, LONG_IDLE_NS
 from engine.table_filter import TableFilter
@@ -36,6 +38,7 @@ log = logging.getLogger("engine.sink")
 
 SCHEMA = Kind.SCHEMA
 TOUCH_AHEAD_BYTES = 256 << 20  # of all stores of a sink
+NOW_AND_THEN_NS = 10_000_000  # between two beats, and looks at who is to hear a heartbeat
 
 
 def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
@@ -100,6 +103,11 @@ class SinkStage:
         self._round: Round | None = None
         self._numbers: list[int] = []  # of the round's pieces: which source
         self._full: Lane | None = None
+        self._merge: Merge | None = None  # of several sources
+        self._turn: Turn | None = None  # of a single one
+        self._readers: list[Reader] = []
+        self._may_touch = True
+        self._now_and_then_ns = 0  # when it is time again
 
     def on_start(self) -> None:
         for source, name in self._source_rings.items():
@@ -122,7 +130,14 @@ class SinkStage:
             intake.cuts = sorted({lane.tracks[number].done for lane in self._lanes})
             inside = [i for i, lane in enumerate(self._lanes) if lane.tracks[number].inside]
             intake.rest_lane = inside[0] if inside else NOWHERE
-        self._merge = Merge(self._intakes, self._settings.order, self._settings.merge_wait_s)
+        self._readers = [intake.reader for intake in self._intakes]
+        if len(self._intakes) > 1:
+            self._merge = Merge(self._intakes, self._settings.order, self._settings.merge_wait_s)
+        else:
+            self._turn = Turn(
+                self._intakes[0], self._selectors[0], self._tables.targets, [lane.ring for lane in self._lanes],
+                [lane.tracks for lane in self._lanes], 0, self._router.lanes, BY_HASH, self._router.by_columns,
+            )  # fmt: skip
 
     def _attach(self, name: str) -> Ring:
         ring = Ring.attach(name)
@@ -131,19 +146,37 @@ class SinkStage:
 
     def do_work(self, now_ns: int) -> int:
         self.resting = False
-        for intake in self._intakes:
-            intake.reader.beat(now_ns)
-        for lane in self._lanes:
-            lane.ring.beat(now_ns)
+        heartbeats = 0
         if self._checkpointers and not self._store_is_sound():
+            self._beat(now_ns)
             return 0
+        if now_ns >= self._now_and_then_ns:
+            self._now_and_then_ns = now_ns + NOW_AND_THEN_NS
+            self._beat(now_ns)
+            if self._round is None:
+                heartbeats = sum(lane.send_heartbeats(self._intakes, now_ns) for lane in self._lanes)
         if self._round is None:
-            heartbeats = sum(lane.send_heartbeats(self._intakes, now_ns) for lane in self._lanes)
-            self._round = self._merge.next_round(now_ns)
+            if self._turn is not None:
+                work = self._turn.take()
+                if work != NOT_ORDINARY:
+                    if work:
+                        self._nudge()
+                    self.resting = work > 0
+                    return work + heartbeats
+                self._round = of_one(self._intakes[0], self._intakes[0].heads.count)
+            else:
+                assert self._merge is not None
+                self._round = self._merge.next_round(now_ns)
             if self._round is None:
                 return heartbeats
             self._plan(self._round)
         return self._copy(self._round)
+
+    def _beat(self, now_ns: int) -> None:
+        for reader in self._readers:
+            reader.beat(now_ns)
+        for lane in self._lanes:
+            lane.ring.beat(now_ns)
 
     def _store_is_sound(self) -> bool:
         """Whether all file stores can be written; raises what can't mend itself."""
@@ -184,11 +217,9 @@ class SinkStage:
                 full = full or lane
                 if lane is not self._full:
                     lane.ring.add(SinkCounter.STORE_FULL, 1)
-            work += lane.publish(now, self._numbers, self._intakes)
+            work += lane.publish(now, self._numbers)
         self._full = full
-        for lane in self._lanes:
-            if lane.checkpointer is not None:
-                lane.checkpointer.nudge(hungry=lane is full)
+        self._nudge()
         if full is not None:
             return work
         for lane in self._lanes:
@@ -196,8 +227,14 @@ class SinkStage:
         for piece in now.pieces:
             piece.intake.finish(piece.end)
         self._round = None
-        self.resting = len(self._intakes) == 1  # what several have in view may not all be taken
+        self.resting = self._merge is None  # what several have in view may not all be taken
         return work + sum(piece.end - piece.start for piece in now.pieces)
+
+    def _nudge(self) -> None:
+        """Tell the checkpointers that there may be something to sync."""
+        for lane in self._lanes if self._checkpointers else ():
+            if lane.checkpointer is not None:
+                lane.checkpointer.nudge(hungry=lane is self._full)
 
     def idle(self, timeout_ns: int) -> None:
         if self.trouble is not None:
@@ -206,11 +243,17 @@ class SinkStage:
         if self._full is not None:
             self._full.ring.wait_writable(self._full.wanted_bytes, timeout_ns)
             return
-        if any(lane.touch_ahead(TOUCH_AHEAD_BYTES // len(self._lanes)) for lane in self._lanes):
-            return
-        readers: list[Reader] = [intake.reader for intake in self._merge.waiting_for if not intake.ring.writer_finished]
-        if self._merge.wait_ns is not None:
-            timeout_ns = min(timeout_ns, self._merge.wait_ns)
+        if self._may_touch:
+            if any(lane.touch_ahead(TOUCH_AHEAD_BYTES // len(self._lanes)) for lane in self._lanes):
+                return
+            self._may_touch = any(lane.may_touch for lane in self._lanes)
+        readers = self._readers
+        if self._merge is not None:
+            readers = [intake.reader for intake in self._merge.waiting_for if not intake.ring.writer_finished]
+            if self._merge.wait_ns is not None:
+                timeout_ns = min(timeout_ns, self._merge.wait_ns)
+        elif self._intakes[0].ring.writer_finished:
+            readers = []
         if readers:
             wait_any(readers, timeout_ns, self._settings.spin_us * 1000)
         else:  # nothing more will come, but the stores stay open

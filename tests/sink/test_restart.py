@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.begin_note import pack_begin, unpack_begin
 from engine.position import ORIGIN
 from engine.record import unpack_head
-from engine.sink.intake import pack_begin, unpack_begin
 from engine.sink.lane import Lane
 from engine.sink.stage import SinkStage
 from engine.store_note import store_positions

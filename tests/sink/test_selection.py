@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from engine._heads import Heads
-from engine._selection import EVERYWHERE, PART_OF_ALL, Selector, ends, last_place
+from engine._selection import EVERYWHERE, PART_OF_ALL, Selector
+from engine._track import Track
+from engine._turn import Front
 from engine.errors import InternalError
-from engine.record import Kind
+from engine.record import HEAD_BYTES, Kind
 from engine.ring import Ring
 from engine.store_note import NOWHERE_YET, place_of
 from tests.sink.rig import Origin, make_table, to_fragments
@@ -109,29 +111,45 @@ def test_wrong_lengths_are_refused(origin, view):
         selector.indices(1)
 
 
-def test_ends_are_those_before_the_limit(origin, view):
-    heads = view(
+def test_what_is_finished_leaves_its_last_begin_and_boundary(origin, view):
+    records = [
         origin.begin(),
         origin.insert(1, [1, 2, "a"]),
         origin.commit(),
         origin.heartbeat(),
         origin.begin(),
         origin.insert(1, [2, 2, "a"]),
-    )
-    found = [ends(heads, 0, end) for end in range(7)]
+    ]
+    front = Front(view(*records).reader)
+    assert front.look()
+    found = []
+    for end in range(7):
+        front.finish(end)
+        found.append((front.begin, front.boundary))
+    first, second = records[0], records[4]
+    commit, heartbeat = records[2][:HEAD_BYTES], records[3][:HEAD_BYTES]
     assert found == [
-        (-1, False, -1), (0, True, -1), (0, True, -1), (2, False, 2), (2, False, 3), (4, True, 3), (4, True, 3),
+        (None, None), (first, None), (first, None), (None, commit), (None, heartbeat), (second, heartbeat), (second, heartbeat),
     ]  # fmt: skip
-    assert ends(heads, 3, 4) == (-1, False, 3)
+    assert front.sequence == front.reader.ack == sum(map(len, records))
+    assert front.boundary_sequence == sum(map(len, records[:3]))
+    with pytest.raises(InternalError):
+        front.finish(7)
 
 
 def test_the_last_place_leaves_an_incomplete_change_out(origin, view):
     large = to_fragments(origin.insert(1, [1, 2, "x" * 300_000]))
     heads = view(origin.begin(), *large, origin.commit())
     begin, end = place_of(heads.head(0)), place_of(heads.head(len(large) + 1))
-    assert last_place(heads, 0, 1) == (begin, 0)
-    assert last_place(heads, 0, 3) == (begin, 2)
-    assert last_place(heads, 2, 3) == (None, 2)
-    assert last_place(heads, 0, len(large) + 1) == (place_of(heads.head(len(large))), 0)
-    assert last_place(heads, 0, len(large) + 2) == (end, 0)
-    assert len(begin) == len(NOWHERE_YET)
+    for a, b, place, parts in (
+        (0, 1, begin, 0),
+        (0, 3, begin, 2),
+        (2, 3, NOWHERE_YET, 2),
+        (0, len(large) + 1, place_of(heads.head(len(large))), 0),
+        (0, len(large) + 2, end, 0),
+    ):
+        track = Track()
+        track.move(heads, a, b)
+        assert (track.place, track.parts) == (place, parts)
+    track.move(heads, 0, 2)
+    assert (track.place, track.parts) == (end, 1), "it never goes back"
