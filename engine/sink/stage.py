@@ -131,13 +131,13 @@ class SinkStage:
             inside = [i for i, lane in enumerate(self._lanes) if lane.tracks[number].inside]
             intake.rest_lane = inside[0] if inside else NOWHERE
         self._readers = [intake.reader for intake in self._intakes]
-        if len(self._intakes) > 1:
-            self._merge = Merge(self._intakes, self._settings.order, self._settings.merge_wait_s)
-        else:
+        if len(self._intakes) == 1:
             self._turn = Turn(
                 self._intakes[0], self._selectors[0], self._tables.targets, [lane.ring for lane in self._lanes],
                 [lane.tracks for lane in self._lanes], 0, self._router.lanes, BY_HASH, self._router.by_columns,
             )  # fmt: skip
+        else:
+            self._merge = Merge(self._intakes, self._settings.order, self._settings.merge_wait_s)
 
     def _attach(self, name: str) -> Ring:
         ring = Ring.attach(name)
