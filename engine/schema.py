@@ -48,13 +48,18 @@ class Column:
 
 _pack = msgpack.Packer().pack
 _MAP_OF_TWO, _MAP_OF_FIVE = b"\x82", b"\x85"
-_SOURCE, _SCHEMA, _TABLE = _pack("source"), _pack("schema"), _pack("table")
+_SOURCE, _SCHEMA, BEFORE_TABLE = _pack("source"), _pack("schema"), _pack("table")
 _BEFORE_SOURCE = _MAP_OF_FIVE + _SOURCE
+
+
+def before_schema_name(source: str) -> bytes:
+    """What `pack_schema` has before the schema's name; BEFORE_TABLE is what it has before the table's."""
+    return b"".join((_BEFORE_SOURCE, _pack(source), _SCHEMA))
 
 
 def pack_schema(source: str, schema: str, table: str, packed_columns: bytes) -> bytes:
     """TableSchema.pack, with the columns packed before."""
-    return b"".join((_MAP_OF_FIVE, _SOURCE, _pack(source), _SCHEMA, _pack(schema), _TABLE, _pack(table), packed_columns))
+    return b"".join((before_schema_name(source), _pack(schema), BEFORE_TABLE, _pack(table), packed_columns))
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,7 @@ class TableSchema:
             return TableSchema.unpack(packed).name
         _, at = _text(packed, len(_BEFORE_SOURCE))
         schema, at = _text(packed, at + len(_SCHEMA))
-        table, _ = _text(packed, at + len(_TABLE))
+        table, _ = _text(packed, at + len(BEFORE_TABLE))
         return f"{schema}.{table}"
 
     @classmethod

@@ -17,7 +17,7 @@ class TableFilter:
         """name: `schema.table`, as the binlog writes it."""
         for included in self._include:
             if included(name):
-                return not any(excluded(name) for excluded in self._exclude)
+                return not self._exclude or not any(excluded(name) for excluded in self._exclude)
         return False
 
 

@@ -4,7 +4,8 @@ from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from engine._ring cimport Ring, ring_t
-from engine.source._rows cimport RowPlan, row_key_t
+from engine.source._rows cimport row_key_t
+from engine.source._versions cimport TableVersion, Versions, table_t
 
 
 cdef extern from "_events.h" nogil:
@@ -177,17 +178,6 @@ cdef extern from "_apply.h" nogil:
     ctypedef uint32_t (*crc32_t)(uint32_t, const uint8_t *, size_t) noexcept
     ctypedef unsigned long (*crc32_wide_t)(unsigned long, const uint8_t *, size_t) noexcept
 
-    ctypedef struct table_t:
-        const void *plan
-        uint32_t key
-        uint32_t columns
-        uint32_t end_slot
-        int twice
-        const uint8_t *schema
-        size_t schema_bytes
-        const uint8_t *map
-        size_t map_bytes
-
     ctypedef struct table_slot_t:
         table_t *table
 
@@ -266,18 +256,10 @@ cdef extern from "_apply.h" nogil:
     void decoder_tell_offset(decoder_t *d) noexcept
 
 
-cdef class KnownTable:      # owns a table_t and keeps what it points to alive
-    cdef table_t table
-    cdef bytes map
-    cdef bytes packed       # the schema
-    cdef RowPlan plan
-    cdef str name           # schema.table
-
-
 cdef class Decoder:
     cdef decoder_t d
     cdef Ring ring
-    cdef object tables      # TableVersions
+    cdef Versions tables    # a tables.TableVersions
     cdef object number_of   # base name of the binlog files -> source number
     cdef object statement_log  # StatementLog
     cdef bint statement_put    # the statement now read is on its way
@@ -286,7 +268,7 @@ cdef class Decoder:
     cdef bint replayed      # a prepared XA transaction has been read again: its commit is due
     cdef public object ledger    # ledger.Ledger: hears of file heads, and takes GTIDs over; None: nobody keeps them
     cdef object payload     # reader of the open TRANSACTION_PAYLOAD
-    cdef list versions      # KnownTable of each TABLE_MAP, see _tables.h
+    cdef list versions      # TableVersion of each TABLE_MAP, see _tables.h
     cdef readonly str source
     cdef readonly str base  # base name of the binlog files; "" before it is known
 
@@ -294,4 +276,5 @@ cdef class Decoder:
     cdef bytes body(self)
     cdef int _put_packed(self, int kind, bytes packed) except -1
     cdef dict where(self)
-    cdef KnownTable known(self, table_t *table)
+    cdef TableVersion known(self, table_t *table)
+    cdef int _learn_table(self) except -1

@@ -39,27 +39,6 @@ cdef str MEMORY = "give the engine more memory"
 
 
 @cython.final
-@cython.no_gc  # one for each table, and no cycles
-cdef class KnownTable:
-    """One version of one table, as the C side needs it."""
-
-    def __cinit__(self, bytes map not None, version):
-        memset(&self.table, 0, sizeof(self.table))
-        self.name, _, self.packed, self.plan = version
-        self.map = map
-        self.table.map = <const uint8_t *>self.map
-        self.table.map_bytes = len(map)
-        if self.plan is not None:
-            self.table.plan = self.plan.plan
-            self.table.columns = self.plan.columns
-            self.table.end_slot = self.plan.end_slot
-            self.table.twice = self.plan.compressed or self.plan.end_slot != 0
-            self.table.key = version.key
-            self.table.schema = <const uint8_t *>self.packed
-            self.table.schema_bytes = len(self.packed)
-
-
-@cython.final
 cdef class Decoder:
     """Reads one source's binlog and writes its records into a ring.
 
@@ -67,7 +46,7 @@ cdef class Decoder:
     packets: bytes are a server's dump, not binlog files. number_of: base name of the binlog files -> source number.
     """
 
-    def __cinit__(self, Ring ring not None, tables, *, str source, bint packets, number_of):
+    def __cinit__(self, Ring ring not None, Versions tables not None, *, str source, bint packets, number_of):
         memset(&self.d, 0, sizeof(self.d))
         self.ring, self.tables, self.number_of, self.source = ring, tables, number_of, source
         self.base, self.versions, self.statement_log = "", [], statements.StatementLog(source)
@@ -354,7 +333,7 @@ cdef class Decoder:
             decoder_finish_event(&self.d)
             return True
         if type == EVENT_TABLE_MAP:
-            self._learn_table(self.body())
+            self._learn_table()
             return True  # apply looks again
         if type == EVENT_TRANSACTION_PAYLOAD:
             self.payload = events.open_payload(self.body(), self._error)
@@ -387,15 +366,15 @@ cdef class Decoder:
         decoder_finish_event(&self.d)
         return True
 
-    def _learn_table(self, bytes body):
-        cdef uint8_t post_header = self.d.post_header[EVENT_TABLE_MAP - 1]
-        version = self.tables.version(body, post_header, bool(self.d.mariadb), self._moment(), self._error)
+    cdef int _learn_table(self) except -1:
+        cdef int post_header = self.d.post_header[EVENT_TABLE_MAP - 1]
+        cdef TableVersion version = self.tables.version(self.body(), post_header, bool(self.d.mariadb), self._moment, self._error)
         self.d.out.held |= self.tables.unsynced
         if len(self.versions) >= VERSIONS_KEPT and not self.d.tables.in_transaction:
             self._keep([])
-        cdef KnownTable known = KnownTable(body[4 if post_header == 6 else 6:], version)
-        self.versions.append(known)
-        tables_add(&self.d.tables, &known.table)
+        self.versions.append(version)
+        tables_add(&self.d.tables, &version.table)
+        return 0
 
     def _statement(self, bytes body):
         """QUERY and EXECUTE_LOAD_QUERY. False: the ring is full; to be called again."""
@@ -547,10 +526,10 @@ cdef class Decoder:
     def _forget(self, names):
         """The same TABLE_MAP may from now on mean other columns: of the tables with these names, in lower case."""
         if names:
-            self._keep([known for known in self.versions if (<KnownTable>known).name.lower() not in names])
+            self._keep([known for known in self.versions if (<TableVersion>known).name.lower() not in names])
 
     def _keep(self, versions):
-        cdef KnownTable known
+        cdef TableVersion known
         tables_forget(&self.d.tables)
         self.versions = versions
         for known in versions:
@@ -567,9 +546,9 @@ cdef class Decoder:
     cdef dict where(self):
         return {"file": join_file_name(self.base, self.d.file) if self.base else None, "offset": self.d.next_offset}
 
-    cdef KnownTable known(self, table_t *table):
+    cdef TableVersion known(self, table_t *table):
         for known in self.versions:
-            if &(<KnownTable>known).table == table:
+            if &(<TableVersion>known).table == table:
                 return known
         return None
 
@@ -582,7 +561,7 @@ cdef class Decoder:
         return kind(what, remedy=remedy, source=self.source, **where, **facts)
 
     def _fault(self):
-        cdef KnownTable known
+        cdef TableVersion known
         facts = {}
         if self.d.fault in (FAULT_COLUMNS, FAULT_ROW, FAULT_ROW_EMPTY):
             known = self.known(self.d.rows.table)

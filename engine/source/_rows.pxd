@@ -22,7 +22,7 @@ cdef extern from "_row_key.h" nogil:
 cdef class RowPlan:
     cdef row_plan_t *plan
     cdef object _schema          # TableSchema; None: not made yet
-    cdef tuple _names            # schema and table
+    cdef str _schema_name, _table_name
     cdef readonly int columns
     cdef int end_slot            # see row_key_t; 0: the table isn't versioned
     cdef bint compressed         # some column is one of MariaDB's COMPRESSED ones
@@ -30,6 +30,7 @@ cdef class RowPlan:
     cdef RowPlan _like
     cdef list _kept              # bytes objects that the steps point into
 
+    cpdef RowPlan named(self, str schema, str table)
     cdef int _plan_name(self, str schema, str table) except -1
     cdef int _plan_columns(self, tuple columns, int hidden) except -1
 

@@ -2,6 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.unicode cimport PyUnicode_AsUTF8AndSize
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
@@ -347,7 +348,7 @@ cdef class RowPlan:
             self._plan_columns(table_map.columns, hidden)
             self._plan_name(schema.schema, schema.table)
 
-    def named(self, str schema, str table):
+    cpdef RowPlan named(self, str schema, str table):
         """The plan of another table with the very same columns and key; it shares the steps."""
         cdef RowPlan other = RowPlan.__new__(RowPlan, None, None)
         (<plan_fields_t *>other.plan)[0] = (<plan_fields_t *>self.plan)[0]
@@ -357,18 +358,22 @@ cdef class RowPlan:
         return other
 
     cdef int _plan_name(self, str schema, str table) except -1:
-        cdef bytes seed = schema.encode() + b"\0" + table.encode() + b"\0"
-        cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(seed)
-        (<plan_fields_t *>self.plan).hash_seed = record_hash_add(RECORD_FNV_BASIS, begin, PyBytes_GET_SIZE(seed))
-        self._names = schema, table
+        cdef uint64_t seed = RECORD_FNV_BASIS
+        cdef Py_ssize_t n
+        cdef const char *text
+        cdef str name
+        for name in (schema, table):
+            text = PyUnicode_AsUTF8AndSize(name, &n)
+            seed = record_hash_add(seed, <const uint8_t *>text, n + 1)  # with the 0 behind it
+        (<plan_fields_t *>self.plan).hash_seed = seed
+        self._schema_name, self._table_name = schema, table
         return 0
 
     @property
     def schema(self):
         """The TableSchema."""
         if self._schema is None:
-            schema, table = self._names
-            self._schema = replace(self._like._schema, schema=schema, table=table)
+            self._schema = replace(self._like._schema, schema=self._schema_name, table=self._table_name)
         return self._schema
 
     cdef int _plan_columns(self, tuple columns, int hidden) except -1:

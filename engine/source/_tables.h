@@ -15,7 +15,7 @@
 
 enum {
     TABLES_BY_MAP = 4096,  /* heads of chains; engine/source/_binlog.pyx keeps about as many versions */
-    TABLES_IDS = 1 << 16,  /* more are forgotten when a transaction begins: their TABLE_MAPs come again */
+    TABLES_IDS = 4096,     /* more are forgotten when a transaction begins: their TABLE_MAPs come again, known by their bytes */
 };
 
 typedef struct table_s { /* one version of one table */

@@ -17,6 +17,7 @@ from engine.ring import Ring
 from engine.source import crc
 from engine.source._binlog import MORE_TO_DO, NEED_INPUT, RING_FULL, Decoder
 from engine.source.note import ResumePoint, resume_from_acked
+from engine.source.tables import MemoryKeys, TableVersions
 from tests.source.decoding import (
     AFTER,
     EVENT,
@@ -435,7 +436,8 @@ def test_counters_say_what_was_read_and_written() -> None:
 
 def test_a_ring_that_is_not_open_for_writing_is_refused() -> None:
     ring = Ring.create(None, 1 << 20)
-    decoder = Decoder(ring, None, source="file", packets=False, number_of=lambda base: 1)  # type: ignore[arg-type]
+    tables = TableVersions("file", lambda name: True, MemoryKeys("file"))
+    decoder = Decoder(ring, tables, source="file", packets=False, number_of=lambda base: 1)
     with pytest.raises(EngineError, match="not the writer"):
         decoder.advance(1)
     ring.close()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+from typing import Any, NoReturn
+
 import pytest
 
-from engine.errors import MetaError
+from engine.errors import BinlogError, MetaError, SourceError
 from engine.position import Identity
 from engine.record import Kind
 from engine.source._binlog import Decoder
+from engine.source._versions import TableVersion
 from engine.source.history.history import Moment
-from engine.source.tables import MemoryKeys, TableVersion, TableVersions
+from engine.source.tables import MemoryKeys, TableVersions
 from tests.servers.database import Database
 from tests.source.decoding import KIND, TABLE, Decoding
 from tests.source.made_binlog import MadeBinlog, table_map
@@ -25,7 +29,10 @@ def made_versions() -> TableVersions:
 
 
 def version_of(tables: TableVersions, images: Images, mariadb: bool) -> TableVersion:
-    return tables.version(images.map_body, MAP_POST_HEADER_BYTES, mariadb, MOMENT, lambda what, **facts: pytest.fail(what))
+    def fail(what: str, **facts: Any) -> NoReturn:
+        pytest.fail(what)
+
+    return tables.version(images.map_body, MAP_POST_HEADER_BYTES, mariadb, lambda: MOMENT, fail)
 
 
 def test_tables_with_the_same_columns_are_read_as_each_alone(server: Database, unique_schema: str) -> None:
@@ -75,6 +82,68 @@ def test_what_is_known_of_one_table_does_not_count_for_another_with_the_same_map
     assert shown == {
         "unknown": ("unknown", "binary(16)"), "known": ("known", "inet6"), "unknown2": ("unknown2", "binary(16)"),
     }  # fmt: skip
+
+
+NAMES = {
+    "of one byte": b"x", "of 31 bytes": b"x" * 31, "of 32": b"x" * 32, "of 250": b"x" * 250, "empty": b"",
+    "in Greek": "τ".encode() * 64, "in emoji": "🐟".encode() * 62, "no UTF-8": b"\xff" * 250, "cut": "aé".encode()[:-1],
+}  # fmt: skip
+
+
+def named(schema: bytes, table: bytes, column: bytes = b"v") -> bytes:
+    """A TABLE_MAP of a table with these names, whatever their bytes are."""
+    head, behind = table_map("t", "s").split(b"\x01s\0\x01t\0")
+    names = b"".join(bytes([len(name)]) + name + b"\0" for name in (schema, table))
+    columns = b"\x02id" + bytes([len(column)]) + column
+    return head + names + behind.replace(b"\x05\x02id\x01v", bytes([len(columns)]) + columns)
+
+
+def refused(what: str, **facts: Any) -> SourceError:
+    return BinlogError(what, **facts)
+
+
+def version_of_map(tables: TableVersions, body: bytes, mariadb: bool = False) -> TableVersion:
+    return tables.version(body, MAP_POST_HEADER_BYTES, mariadb, lambda: MOMENT, refused)
+
+
+@pytest.mark.parametrize("mariadb", [False, True])
+@pytest.mark.parametrize("schema", NAMES)
+@pytest.mark.parametrize("table", NAMES)
+def test_a_name_of_any_bytes_is_packed_and_hashed_as_that_of_the_first_such_table(schema: str, table: str, mariadb: bool) -> None:
+    body, row = named(NAMES[schema], NAMES[table]), b"\0" + struct.pack("<iI", 7, 0)
+    together = made_versions()
+    version_of_map(together, named(b"another", b"one"), mariadb)
+    version, alone = (version_of_map(tables, body, mariadb) for tables in (together, made_versions()))
+    assert version.plan is not None
+    assert alone.plan is not None
+    assert version.name == alone.name == f"{NAMES[schema].decode('utf-8', 'replace')}.{NAMES[table].decode('utf-8', 'replace')}"
+    assert version.packed == alone.packed == version.plan.schema.pack() == alone.plan.schema.pack()
+    hashes, hashes_alone = [], []
+    assert version.plan.images(row, None, hashes) == alone.plan.images(row, None, hashes_alone)
+    assert hashes == hashes_alone
+
+
+@pytest.mark.parametrize("seen", [False, True], ids=["first", "seen"])
+def test_a_map_that_is_cut_anywhere_or_whose_names_lead_behind_it_is_refused(seen: bool) -> None:
+    tables, body = made_versions(), named(b"shop", b"orders")
+    if seen:
+        version_of_map(tables, body)
+    early = [body[:length] for length in range(body.index(b"orders") + 7 + 6)]  # up to its optional fields
+    long = [body[:at] + bytes([length]) + body[at + 1 :] for at in (8, 14) for length in (40, 250, 251, 252, 255)]
+    for damaged in [*early, *long]:
+        with pytest.raises(BinlogError):
+            version_of_map(tables, damaged)
+
+
+def test_tables_of_more_shapes_than_are_kept_and_of_both_servers_each_have_their_own_columns() -> None:
+    tables = made_versions()
+    for _ in range(2):
+        for number in range(1100):
+            for mariadb in (False, True):
+                version = version_of_map(tables, named(b"shop", b"t%d" % (number % 3), b"c%d" % number), mariadb)
+                assert version.plan is not None
+                assert [column.name for column in version.plan.schema.columns] == ["id", f"c{number}"]
+                assert version.name == f"shop.t{number % 3}"
 
 
 class Synced:

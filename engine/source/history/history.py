@@ -59,6 +59,7 @@ class SchemaHistory:
         self._keeper = keeper
         self._server = server
         self._wants = wants
+        self.knows_nothing = keeper is None and server is None  # nor will at any moment, until something is learned
         self._source = 0
         self._entries: list[Entry] = []
         self._applied = 0
@@ -261,6 +262,7 @@ class SchemaHistory:
         can be seen that it was used for."""
         if self._keeper is not None:
             self._keeper.keep_history(moment.source, entry.position, entry.pack(), later=True)
+        self.knows_nothing = False
         insort_right(self._entries, entry, key=lambda each: each.position)
         self._move_to(moment)
 

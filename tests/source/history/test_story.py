@@ -11,10 +11,11 @@ import pytest
 
 from engine.client.change import Change, ChangeReader
 from engine.errors import SourceError
+from engine.source._versions import TableVersion
 from engine.source.files import decode_files
 from engine.source.history.history import Moment
 from engine.source.table_map import parse_table_map
-from engine.source.tables import TableVersion, TableVersions
+from engine.source.tables import TableVersions
 from engine.source.versioning import with_key_of_current_rows
 from tests.servers.database import Database
 from tests.servers.selected import same
@@ -50,7 +51,12 @@ def test_the_history_alone_tells_what_full_metadata_tells(
     full, seen = TableVersions.version, []
 
     def both(
-        self: TableVersions, body: bytes, post_header_bytes: int, mariadb: bool, moment: Moment, fail: Callable[..., SourceError]
+        self: TableVersions,
+        body: bytes,
+        post_header_bytes: int,
+        mariadb: bool,
+        moment: Callable[[], Moment],
+        fail: Callable[..., SourceError],
     ) -> TableVersion:
         version = full(self, body, post_header_bytes, mariadb, moment, fail)
         if version.plan is not None:
@@ -58,7 +64,7 @@ def test_the_history_alone_tells_what_full_metadata_tells(
             untold = {"name", "unsigned", "collation", "labels", "geometry", "visible", "dimensions"}
             columns = tuple(replace(column, **dict.fromkeys(untold)) for column in table_map.columns)
             bare = replace(table_map, columns=columns, primary_key=None, fields=frozenset())
-            known = self._schema_by_history((bare.schema, bare.table), bare, mariadb, moment)
+            known = self._schema_by_history((bare.schema, bare.table), bare, mariadb, moment())
             seen.append((version.plan.schema, with_key_of_current_rows(known)))
         return version
 
