@@ -46,11 +46,6 @@ cdef extern from *:
     void __builtin_prefetch(const void *p) noexcept nogil
 
 
-cdef enum:  # how much of what is there may be handed out
-    _WHOLE
-    _SEAM
-    _PIECE
-
 WHOLE = _WHOLE  # up to a boundary, or up to a seam when the limits leave no boundary
 SEAM = _SEAM  # up to a seam, although the transaction goes on: it has kept its consumer waiting for too long
 PIECE = _PIECE  # also a part of a fragmented change: the ring is filling up
@@ -67,62 +62,7 @@ cdef enum:
 
 
 cdef uint64_t NO_START = <uint64_t>-1  # of data that isn't part of a ring
-
-
-cdef struct source_t:
-    uint32_t number
-    bint has_acked       # positions up to `acked` were acked in an earlier life
-    uint32_t file, event, row
-    uint64_t start
-    bint open_before     # its transaction is open where this scan starts
-    # during a scan
-    bint skipping        # everything so far was acked before
-    bint here            # has a record in the batch
-    bint open
-    bint in_change       # inside a fragmented change
-    bint dirty           # changed since the last boundary
-    bint first_open      # its transaction was open before its first record that is handed out
-    uint64_t first_begin  # `begin` at that record
-    uint64_t begin       # offset + 1 of the begin record of the open transaction, 0: before this scan
-    uint64_t last        # offset + 1 of the last record that ends a change, 0: none
-    # as of the last boundary
-    bint end_open
-    uint64_t end_begin
-    uint64_t end_last
-
-
-cdef struct run_t:       # of records that are handed out
-    uint64_t start
-    uint64_t end
-
-
-cdef struct table_t:
-    uint32_t key
-    uint16_t source
-
-
-cdef struct progress_t:  # of a scan that has come to the end of the data, for the next one with more
-    bint on              # there is one
-    uint64_t start       # sequence of the data's first byte
-    uint64_t max_rows
-    uint64_t max_bytes
-    bint in_run
-    int unfinished
-    int in_change
-    int n_dirty
-    uint64_t seam        # the last one, 0: none yet
-
-
-cdef struct totals_t:    # of the records up to `end`
-    uint64_t end
-    uint64_t rows
-    uint64_t records
-    uint64_t bytes
-    uint64_t telling     # records that a consumer must get: all but schemas and heartbeats
-    uint64_t time_us
-    int tables
-    bint torn            # a commit among them is marked so
-
+cdef object _new_tuple = tuple.__new__  # what a NamedTuple's own, in Python, comes to
 
 cdef inline bint _acked_before(const source_t *source, const uint8_t *p) noexcept nogil:
     cdef uint64_t mine = record_u32(p + RECORD_FILE_AT), theirs = source.file
@@ -175,21 +115,6 @@ cdef class Scanner:
     nothing in it that a consumer must get), `time_us` (of its last record).
     """
 
-    cdef source_t *sources
-    cdef int n_sources, room_sources
-    cdef run_t *runs
-    cdef int n_runs, room_runs
-    cdef table_t *tables         # of the batch, in order of appearance
-    cdef int room_tables
-    cdef uint32_t *slots         # hash table: index + 1 into `tables`, valid where the stamp is this scan's
-    cdef uint32_t *stamps
-    cdef uint32_t stamp
-    cdef totals_t now, at_end
-    cdef bint is_open, is_full
-    cdef progress_t progress
-    cdef const uint8_t *data
-    cdef dict open_before
-
     def __cinit__(self):
         self.open_before = {}
         self.room_runs = MAX_RUNS_AT_FIRST
@@ -228,12 +153,14 @@ cdef class Scanner:
         Raises:
             InternalError: the data are not records.
         """
-        cdef uint64_t n = data.shape[0]
+        return data.shape[0] > 0 and self.find(&data[0], data.shape[0], open_before, max_rows, max_bytes, how, start)
+
+    cdef bint find(self, const uint8_t *data, uint64_t n, dict open_before, uint64_t max_rows, uint64_t max_bytes, int how,
+                   uint64_t start) except -1:
+        """As `scan`, of n > 0 bytes that stay until what was found has been asked for."""
         cdef source_t *source
         cdef int found
         cdef bint full
-        if n == 0:
-            return False
         if not (self.progress.on and self.progress.start == start and self.now.end <= n and self.open_before is open_before
                 and self.progress.max_rows == max_rows and self.progress.max_bytes == max_bytes):
             self.progress.on = False
@@ -244,7 +171,7 @@ cdef class Scanner:
                 source = &self.sources[i]
                 source.open_before = source.number in open_before
             self.open_before = open_before
-        self.data = &data[0]
+        self.data = data
         with nogil:
             found = self._scan(n, max_rows, max_bytes, how)
             if found == RESCAN:  # the seam is not where the scan has stopped; what is beyond it must not count
@@ -258,7 +185,7 @@ cdef class Scanner:
             raise MemoryError
         if found == NOT_A_RECORD:
             raise InternalError("the store holds bytes that are no record", offset=self.now.end, available=n,
-                                bytes=bytes(data[self.now.end:self.now.end + 16]).hex())
+                                bytes=data[self.now.end:min(self.now.end + 16, n)].hex())
         return found == FOUND
 
     cdef source_t *_source(self, uint32_t number) noexcept nogil:
@@ -534,7 +461,7 @@ cdef class Scanner:
     def full(self):
         return self.is_full
 
-    def pieces(self):
+    cpdef list pieces(self):
         """[(start, end)] of what is handed out; more than one where records between them were acked before."""
         return [
             (self.runs[i].start, min(self.runs[i].end, self.at_end.end))
@@ -542,23 +469,23 @@ cdef class Scanner:
             if self.runs[i].start < self.at_end.end
         ]
 
-    def table_keys(self):
+    cpdef list table_keys(self):
         """[(table key, number of the source where it stood first)], each once."""
         return [(self.tables[i].key, self.tables[i].source) for i in range(self.at_end.tables)]
 
-    def positions(self):
+    cpdef dict positions(self):
         """Source number → Identity of its last record in the batch that ends a change; nothing for a source without one."""
         cdef const uint8_t *p
         found = {}
         for i in range(self.n_sources):
             if self.sources[i].end_last:
                 p = self.data + self.sources[i].end_last - 1
-                found[self.sources[i].number] = Identity(
+                found[self.sources[i].number] = _new_tuple(Identity, (
                     record_u32(p + RECORD_FILE_AT), record_u64(p + RECORD_START_AT),
-                    record_u32(p + RECORD_EVENT_AT), record_u32(p + RECORD_ROW_AT))
+                    record_u32(p + RECORD_EVENT_AT), record_u32(p + RECORD_ROW_AT)))
         return found
 
-    def open_at_first(self):
+    cpdef dict open_at_first(self):
         """Source number → GTID or None of the transactions open before the first record of the batch that is handed out.
 
         Not always open_before: a transaction's begin record may be among those that were acked before.
@@ -573,7 +500,7 @@ cdef class Scanner:
                     found[number] = self._gtid(begin - 1) if begin else self.open_before.get(number)
         return found
 
-    def open_after(self):
+    cpdef dict open_after(self):
         """Source number → GTID or None of the transactions that are open where the batch ends, as open_before was."""
         found = {}
         for i in range(self.n_sources):
