@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.certificates import Authority
 from tests.servers.database import Database
 from tests.servers.mariadb import MariaDB
 from tests.servers.mariadb_next import MariaDBNext
@@ -33,6 +34,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for name in (*MAKERS, *EXTRA_MAKERS, "zookeeper"):
             if {name, f"make_{name}", *ZOOKEEPERS.get(name, ())} & set(getattr(item, "fixturenames", ())):
                 item.add_marker(name)
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """Whoever signs a module's certificates."""
+    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 def _make(name: str, options: dict[str, Any]) -> Database:

@@ -9,16 +9,10 @@ import engine
 from engine.client.servers import Servers
 from engine.errors import ConfigError, Disconnected, ProtocolError, Refused
 from engine.wire import NOT_ACTIVE
-from tests.certificates import Authority
 from tests.histories import History, put
 from tests.server.conftest import Engine
 
 TOKEN = "t" * 24
-
-
-@pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("tls"))
 
 
 @pytest.fixture

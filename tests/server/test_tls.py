@@ -16,11 +16,6 @@ from tests.server.peer import Peer
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory):
-    return Authority(tmp_path_factory.mktemp("tls"))
-
-
-@pytest.fixture(scope="module")
 def certificate(authority):
     return authority.sign("engine")
 
