@@ -58,6 +58,8 @@ def test_the_tables_of_the_pages_come_from_the_results(tmp_path: Path) -> None:
         {"bench": "decode", "rows": 9, "rows_per_s": 12_500_000, "mb_per_s": 800.0, "of_limit": 0.2, **about},
         {"bench": "peers", "results": [{"peer": "mysql-replication", "rows_per_s": 25_000}], **about},
         {"bench": "source", "error": "no such server", **about},
+        {"bench": "source", "of_limit": 0.55, "tls": True, **about, "flavour": "mysql"},
+        {"bench": "source without TLS", "of_limit": 0.7, "tls": False, **about, "flavour": "mysql"},
         {"bench": "growth", "checks": [{**check, "ratio": 1.6}]},
         {"bench": "profile", "profiles": [profiled]},
     ]
@@ -67,6 +69,8 @@ def test_the_tables_of_the_pages_come_from_the_results(tmp_path: Path) -> None:
     run = document.Run([file, later])
     assert "| decode, rows/s | 8.0 M | 12.5 M |  |" in document.performance(run)
     assert "| decode against mysql-replication | 300 × | 500 |  |" in document.performance(run)
+    assert "| source against the raw socket, MB/s | 0.5 |  | 0.70 |" in document.performance(run)
+    assert "| … both over TLS, where the server offers it | 0.5 |  | 0.55 |" in document.performance(run)
     assert "| mysql-replication, on the same binlog | 25 k |  |  |" in document.readme(run)
     assert "| 8 partitions | 100 → 120 | 1.20 | 1.50 | 1.00 |" in document.performance(run)
     assert "| bulk inserts, raw | server | 100 | kernel 50% |" in document.performance(run)

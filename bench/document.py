@@ -182,7 +182,7 @@ def goals(run: Run) -> list[str]:
     for title, bench, workload, least in GOALS:
         found = [run.find(bench, workload=workload, flavour=flavour) for flavour in SERVERS]
         lines.append(f"| {title} | {short(least)} | {' | '.join(short(one['rows_per_s']) if one else '' for one in found)} |")
-    times, of_drain, rest = [], [], []
+    times, of_drain, of_tls, rest = [], [], [], []
     delays: dict[str, list[str]] = {"sent": [], "confirmed": []}
     for flavour in SERVERS:
         decode, slow = (
@@ -191,7 +191,9 @@ def goals(run: Run) -> list[str]:
         )
         times.append(f"{decode['rows_per_s'] / slow:,.0f}" if decode and slow else "")
         source = run.find("source", workload="inserts", flavour=flavour)
-        of_drain.append(f"{source['of_limit']:.2f}" if source else "")
+        plain = run.find("source without TLS", workload="inserts", flavour=flavour) or source
+        of_drain.append(f"{plain['of_limit']:.2f}" if plain else "")
+        of_tls.append(f"{source['of_limit']:.2f}" if source and source["tls"] else "")
         case = next(
             (case for case in (run.find("latency", flavour=flavour) or {"cases": []})["cases"] if case["rate"] == 5000), None
         )
@@ -202,6 +204,7 @@ def goals(run: Run) -> list[str]:
         rest.append(f"{idle['cpu_percent_in_all']:.2f} %" if idle else "")
     lines.append(f"| decode against mysql-replication | 300 × | {' | '.join(times)} |")
     lines.append(f"| source against the raw socket, MB/s | 0.5 | {' | '.join(of_drain)} |")
+    lines.append(f"| … both over TLS, where the server offers it | 0.5 | {' | '.join(of_tls)} |")
     for begin, cells in delays.items():
         lines.append(f"| commit → consumer at 5,000 tx/s, from {begin}: median, p99 | 1 ms, 5 ms | {' | '.join(cells)} |")
     lines.append(f"| idle engine, of a core | 1 % | {' | '.join(rest)} |")

@@ -36,6 +36,7 @@ KINDS = ("raw", "tuples", "changes", "arrow")
 ALL_KINDS = ("inserts", "updates", "single-row")  # the other workloads are streamed raw only
 PEERS = ("inserts", "updates", "single-row")
 GROWTH_REPEAT, PROFILE_COPIES = 1, 2
+SOURCE_REPEAT, GOAL_REPEAT = 3, 9
 LOOK_S = 5  # how long latency is measured at each rate, and an idle engine is looked at
 ON_MYSQL = ("inserts", "updates", "single-row", "json")  # what differs there
 ON_MARIADB = tuple(name for name in WORKLOADS if name != "one-transaction")  # that one is for bench.memory
@@ -111,7 +112,11 @@ def measure_workload(recording: Recording, repeat: int, skip: list[str]) -> list
         live = [server.url(), "--from", START]
         results.append(measure("bench", "drain", *live, **about))
         if recording.rows == recording.wanted_rows:  # `source` takes every table
-            results.append(measure("bench", "source", *live, *answer, **about))
+            repeat_source = ["--repeat", str(GOAL_REPEAT if recording.workload == "inserts" else SOURCE_REPEAT)]
+            results.append(measure("bench", "source", *live, *answer, *repeat_source, **about))
+            if results[-1].get("tls") and recording.workload == "inserts":
+                plain = [*live, *answer, *repeat_source, "--tls", "disabled"]
+                results.append(measure("bench", "source", *plain, **about, bench="source without TLS"))
         for kind in KINDS if recording.workload in ALL_KINDS else KINDS[:1]:
             options = ["--as", kind, "--include", include, "--repeat", str(repeat)]
             results.append(measure("bench", "stream", *live, *answer, *options, **about))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from engine.cli.bench.result import Limit, Result
 from engine.ring import PROFILE
 from tests.running_engine import command
 from tests.servers import install
@@ -72,8 +73,17 @@ def test_drain_reads_the_dump_to_its_end(server, rows_from):
     assert drained["bytes"] >= decoded["bytes"] > ROWS * 6
 
 
-def test_source_decodes_every_row_of_the_dump(server, rows_from):
-    assert measured("source", server.url(), "--from", rows_from, "--rows", str(ROWS), "--no-limit")["rows"] == ROWS
+@pytest.mark.parametrize("tls", ["preferred", "disabled"])
+def test_source_decodes_every_row_of_the_dump(server, rows_from, tls):
+    result = measured("source", server.url(), "--from", rows_from, "--rows", str(ROWS), "--tls", tls)
+    assert result["rows"] == ROWS
+    assert result["tls"] == (server.name == "mysql" and tls == "preferred")
+
+
+def test_of_runs_in_pairs_with_their_limit_the_pair_in_the_middle_counts():
+    samples = [1.0, 2.0, 0.5]
+    assert Result("it", 1, 1_000_000, samples, limit=Limit("the limit", 4.0, [1.0, 1.0, 8.0])).of_limit == 0.5
+    assert Result("it", 1, 1_000_000, samples, limit=Limit("the limit", 4.0)).of_limit == 0.25
 
 
 @pytest.mark.parametrize("kind", ["raw", "tuples", "changes", "arrow"])

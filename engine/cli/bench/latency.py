@@ -16,7 +16,6 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,7 +29,7 @@ from engine.cli.bench.engine_run import START_S, Transport, bench_config, listen
 from engine.cli.bench.machine import machine
 from engine.cli.bench.processes import Watch
 from engine.cli.bench.result import check_equal, print_json, show_table
-from engine.cli.bench.server_url import JsonOption, UrlArgument, source_config
+from engine.cli.bench.server_url import JsonOption, Tls, UrlArgument, source_config
 from engine.errors import EngineError
 
 SCHEMA = "binlog_engine_bench"
@@ -42,14 +41,6 @@ _WARM_UP = 0.1  # this share of the transactions comes before those that count
 _LONGEST_NS = 60 * 10**9
 _BEGIN_AFTER_S = 0.5
 _WAIT_MS = 100
-
-
-class Tls(StrEnum):
-    """`tls` of a source."""
-
-    PREFERRED = "preferred"
-    DISABLED = "disabled"
-    REQUIRED = "required"
 
 
 def latency(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,10 +18,12 @@ WIDTH = 130  # of a table that goes to a file
 
 
 class Limit(NamedTuple):
-    """What can't be surpassed, measured in the same run."""
+    """What can't be surpassed, measured in the same run. paired: its rate next to each of the runs that it is the limit of, where
+    they went in turn."""
 
     what: str
     mb_per_s: float
+    paired: Sequence[float] = ()
 
 
 @dataclass
@@ -48,14 +51,24 @@ class Result:
     def mb_per_s(self) -> float:
         return round(self.bytes / max(self.seconds, 1e-9) / 1e6, 1)
 
+    @property
+    def of_limit(self) -> float | None:
+        """Of pairs the one in the middle: of what happens for seconds to a machine, both have their share."""
+        if self.limit is None:
+            return None
+        if len(self.limit.paired) != len(self.samples):
+            return self.mb_per_s / self.limit.mb_per_s
+        pairs = zip(self.samples, self.limit.paired, strict=True)
+        return statistics.median(self.bytes / seconds / 1e6 / limit for seconds, limit in pairs)
+
     def to_json(self) -> dict[str, Any]:
         """The fields that others read, and where it ran."""
         limit = {}
-        if self.limit:
+        if self.limit and self.of_limit is not None:
             limit = {
                 "limit": self.limit.what,
                 "limit_mb_per_s": round(self.limit.mb_per_s, 1),
-                "of_limit": round(self.mb_per_s / self.limit.mb_per_s, 3),
+                "of_limit": round(self.of_limit, 3),
             }
         return {
             "bench": self.what,
@@ -86,9 +99,9 @@ class Result:
             "rows/s": f"{self.rows_per_s:,}" if self.rows else "-",
             "MB/s": f"{self.mb_per_s:,.1f}",
         }
-        if self.limit:
+        if self.limit and self.of_limit is not None:
             lines["limit"] = f"{self.limit.mb_per_s:,.0f} MB/s: {self.limit.what}"
-            lines["of the limit"] = f"{self.mb_per_s / self.limit.mb_per_s:.2f}"
+            lines["of the limit"] = f"{self.of_limit:.2f}"
         lines |= {name.replace("_", " "): readable(value) for name, value in self.more.items()}
         table = Table(title=self.what, show_header=False, title_justify="left")
         for name, value in lines.items():

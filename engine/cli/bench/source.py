@@ -5,9 +5,10 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 from engine.cli.bench.binlog_end import End, end_of_binlog
-from engine.cli.bench.drain import drained, middle
+from engine.cli.bench.drain import Drained, drained, middle
 from engine.cli.bench.engine_run import bench_config
 from engine.cli.bench.result import Result, check_content, check_equal
 from engine.cli.bench.server_url import (
@@ -17,6 +18,8 @@ from engine.cli.bench.server_url import (
     LimitOption,
     RepeatOption,
     RowsOption,
+    Tls,
+    TlsOption,
     UrlArgument,
 )
 from engine.counters import SourceCounter
@@ -28,28 +31,35 @@ def source(
     from_: FromOption = "earliest",
     rows: RowsOption = None,
     checksum: ChecksumOption = None,
+    tls: TlsOption = Tls.PREFERRED,
     limit: LimitOption = True,
     repeat: RepeatOption = 3,
     json: JsonOption = False,
 ) -> None:
-    """Decode the server's dump into a ring up to where its binlog ends now."""
+    """Decode the server's dump into a ring up to where its binlog ends now. Each time next to a drain, its limit."""
     end = end_of_binlog(url)
     # As in `decode`: the first pass looks at every record, the others are measured.
-    _, counted, _, content = _pass(url, from_, end, check=True)
+    _, counted, _, content = _pass(url, from_, tls, end, check=True)
     text = check_content(content, checksum)
     if rows is not None:
         check_equal("changes decoded", counted, rows)
-    samples, drains = [], []
+    samples: list[float] = []
+    drains: list[Drained] = []
     for _ in range(repeat):
         if limit:  # in turn, since a core may be slow for seconds
-            drains.append(drained(url, from_))
-        seconds, again, size, _ = _pass(url, from_, end, check=False)
+            drains.append(drained(url, from_, tls))
+        seconds, again, size, _ = _pass(url, from_, tls, end, check=False)
         check_equal("changes of a later pass", again, counted)
         samples.append(seconds)
-    Result("source", counted, size, samples, {"server": end.server, "checksum": text}, middle(drains)).show(json)
+    more: dict[str, Any] = {"server": end.server, "checksum": text}
+    limit_seen = middle(drains)
+    if limit_seen:
+        more["tls"] = drains[0].tls
+        limit_seen = limit_seen._replace(paired=[run.mb_per_s for run in drains])
+    Result("source", counted, size, samples, more, limit_seen).show(json)
 
 
-def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, int, int]:
+def _pass(url: str, start: str, tls: Tls, end: End, *, check: bool) -> tuple[float, int, int, int]:
     """Seconds since the first bytes, changes, binlog bytes, and the checksum of what the changes say if it is to be taken."""
     from engine._content import content
     from engine.meta.open import open_meta
@@ -57,7 +67,7 @@ def _pass(url: str, start: str, end: End, *, check: bool) -> tuple[float, int, i
     from engine.source.stage import build
 
     with tempfile.TemporaryDirectory(prefix="binlog-engine-bench-") as folder:
-        config = bench_config(url, start, Path(folder))
+        config = bench_config(url, start, Path(folder), source={"tls": tls})
         instance = Instance(config.server.data_dir)
         open_meta("file", instance).close()
         name = instance.source_ring("bench")
