@@ -23,6 +23,14 @@ _KEPT: Final = 8
 _KEPT_CHUNKS: Final = 32
 
 
+def too_large(length: int, max_frame: int) -> ProtocolError:
+    """Of a frame."""
+    return ProtocolError(
+        "a frame is too large", bytes=length, max_frame=max_frame,
+        remedy="the peer may not be speaking this protocol; see docs/protocol.md, Frames",
+    )  # fmt: skip
+
+
 def _is_unseen(own: bytearray) -> bool:
     """Whether no view on it exists: Python resizes it only then."""
     try:
@@ -141,10 +149,5 @@ class FrameReader:
     def _frame_bytes(self) -> int:
         (length,) = PREFIX.unpack_from(self._view, self._start)
         if length > self.max_frame:
-            raise ProtocolError(
-                "a frame is too large",
-                bytes=length,
-                max_frame=self.max_frame,
-                remedy="the peer may not be speaking this protocol; see docs/protocol.md, Frames",
-            )
+            raise too_large(length, self.max_frame)
         return PREFIX_BYTES + length

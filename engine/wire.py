@@ -423,6 +423,13 @@ _NAMES: Final[dict[type[Message], list[str]]] = {
 }
 
 
+def packed_keys(kind: type[Message]) -> list[bytes]:
+    """A message as it is packed, without the values: what stands before each of them."""
+    names = [msgpack.packb(name) for name in _NAMES[kind]]
+    begin = bytes([0x80 | len(names) + 1]) + msgpack.packb("type") + msgpack.packb(kind.type)
+    return [begin + names[0], *names[1:]]
+
+
 def _checked(message: dict[str, Any], kinds: dict[str, Any]) -> Any:
     name = message.get("type")
     if not isinstance(name, str) or name not in kinds:

@@ -58,9 +58,6 @@ cdef enum:
 cdef class Call:
     """What is to be called: once, at a time, or whenever a descriptor is ready. `cancel` takes it back."""
 
-    cdef object function  # None: cancelled
-    cdef tuple arguments
-
     def cancel(self):
         """Twice, or after it was called, is harmless."""
         self.function = self.arguments = None
@@ -76,14 +73,6 @@ cdef Call _call(function, tuple arguments):
 @cython.final
 cdef class Loop:
     """on_error: called with each exception that a callback raises; the loop goes on."""
-
-    cdef int epoll, waker
-    cdef dict readers, writers  # descriptor → Call
-    cdef list ready             # calls of the next turn
-    cdef list timers            # a heap: (when, number, Call)
-    cdef uint64_t n_timers
-    cdef bint stopping
-    cdef object on_error
 
     def __cinit__(self, on_error):
         self.epoll = self.waker = -1

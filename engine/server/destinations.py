@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from engine.instance import Instance
 from engine.lookback import back_to_whole_change, start_at
 from engine.meta import Meta
 from engine.ring import Reader, Ring
+from engine.server._flow import Lane, Store
 from engine.store import BatchNumbers, Cursor
 from engine.wire import CONSUMER_BUSY, EXPIRED, TAKEN_OVER, TOO_MANY_SESSIONS, UNKNOWN_PARTITION, UNKNOWN_START, Hello
 
@@ -32,34 +32,6 @@ class SessionRefused(Refused):
         super().__init__(what, remedy=remedy, reason=code, **facts)
         self.code = code
         self.elsewhere = elsewhere
-
-
-class Store:
-    """The ring of one partition. waiting: sessions that want records beyond a sequence."""
-
-    def __init__(self, partition: int, ring: Ring) -> None:
-        self.partition = partition
-        self.ring = ring
-        self.waiting: dict[Session, int] = {}
-
-    def take_ready(self) -> list[Session]:
-        """Sessions for which there is something new; they wait no longer."""
-        if not self.waiting:
-            return []
-        put = self.ring.put
-        ready = [session for session, seen in self.waiting.items() if put > seen]
-        for session in ready:
-            del self.waiting[session]
-        return ready
-
-
-@dataclass(eq=False, slots=True)
-class Lane:
-    """One partition in a session. held_since: how long there have been records that next_batch holds back."""
-
-    store: Store
-    cursor: Cursor
-    held_since: float | None = None
 
 
 class Destination:

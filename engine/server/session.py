@@ -9,22 +9,20 @@ import logging
 import socket
 from collections import deque
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 import engine
-from engine.errors import EngineError, MetaAway, MetaError, MetaFull, PeerError, ProtocolError, Refused
+from engine.errors import EngineError, PeerError, ProtocolError, Refused
 from engine.meta import Meta
-from engine.server._loop import Call, Loop
+from engine.server._flow import LISTENING, Flow, Watch
+from engine.server._loop import Loop
 from engine.server.acks import AckKeeper
-from engine.server.destinations import Destination, Lane, SessionRefused
+from engine.server.destinations import Destination, SessionRefused
 from engine.server.late_acks import LateAckKeeper
 from engine.server.listener import has_vanished
-from engine.server.outbox import Outbox
 from engine.server.rights import Rights
 from engine.server.schemas import Catalogue
 from engine.server.tls import TlsSocket
-from engine.store import StoreBatch
 from engine.wire import (
     IDLE,
     INTERNAL,
@@ -35,27 +33,20 @@ from engine.wire import (
     UNKNOWN_DESTINATION,
     VERSION_MISMATCH,
     Ack,
-    Acked,
-    BatchHead,
     Bye,
     ClientMessage,
     Credit,
     Empty,
     Error,
-    FrameReader,
     Get,
     Heartbeat,
     Hello,
-    Message,
     Rollback,
     RolledBack,
-    Schemas,
-    Sources,
     Status,
     StatusAnswer,
     Waiting,
     Welcome,
-    parse_client_message,
 )
 
 if TYPE_CHECKING:
@@ -65,19 +56,13 @@ log = logging.getLogger("engine.server")
 
 HEARTBEAT_S = 5.0  # of silence
 LEAVE_S = 5.0  # for the peer to take the last answers
-PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
-MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more is read from it
-MESSAGES_PER_TURN = 16  # then other sessions have their turn: a consumer that reads is not to wait for one that only asks
-BATCHES_PER_TURN = 8
-_LISTENING = ("greeting", "waiting", "open")  # states in which what comes in counts
-ROOM_BYTES = 4096  # for what comes in at once: messages are small, and thousands of peers may send nothing but a byte
-FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
 
 
 class Hub(Protocol):
     """What a session needs of the server."""
 
     loop: Loop
+    watch: Watch
     meta: Meta
     acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
@@ -87,8 +72,6 @@ class Hub(Protocol):
     rights: Rights
     work: int
 
-    def watch_stores(self) -> None: ...
-
     def session_left(self, session: Session) -> None:
         """It takes part no longer, and is only being ended. Called once for each."""
 
@@ -96,118 +79,37 @@ class Hub(Protocol):
 
 
 @dataclass(slots=True)
-class _Limits:
-    rows: int | None = None
-    bytes: int | None = None
+class _Get:
+    rows: int | None
+    bytes: int | None
+    deadline: float
 
 
-@dataclass(slots=True)
-class _Get(_Limits):
-    deadline: float = 0.0
-
-
-class Session:
+class Session(Flow):
     """Owns the socket and, once open, the claim on its consumer's partitions.
 
     address: what the sessions of one peer are counted by; None: they aren't.
     """
 
     def __init__(self, hub: Hub, sock: socket.socket | TlsSocket, peer: str, address: str | None = None) -> None:
-        now = hub.loop.time()
+        super().__init__(hub, sock)
         self.peer = peer
         self.address = address
-        self.state = "greeting"
-        self._hub = hub
-        self._sock = sock
-        self._frames = FrameReader(hub.settings.max_frame, ROOM_BYTES)
-        self._outbox = Outbox(sock, now)
-        self._writing = False  # waiting until the socket takes more
-        self._reading = False
-        self._since = self._received = self._begun = now  # of the state; of any bytes; of the frame that is coming
-        self._destination: Destination | None = None
-        self._consumer = ""
-        self._lanes: deque[Lane] = deque()  # the next to be asked comes first
-        self._known_tables: set[int] = set()
-        self._known_sources: set[int] = set()
-        self._gets: deque[_Get] = deque()
-        self._credit = 0
-        self._credit_limits = _Limits()
-        self._last_credit: tuple[bytes, Credit] | None = None  # most consumers say the same for each batch
-        self._timer: Call | None = None
-        self._acked: dict[int, Acked] = {}  # what confirms acks, sent together; an answer is for the acks before it, too
-        self._stalled = False  # as many batches as may be are outstanding: only acks let more go out
         if isinstance(sock, TlsSocket):
             sock.on_more = self._on_readable
         self._read(True)
 
     # -- what comes in ---------------------------------------------------------------------------------------------
 
-    def _read(self, wanted: bool) -> None:
-        if wanted != self._reading:
-            self._reading = wanted
-            if wanted:
-                self._hub.loop.add_reader(self._sock, self._on_readable)
-            else:
-                self._hub.loop.remove_reader(self._sock)
-
-    def _on_readable(self) -> None:
-        try:
-            room = self._frames.get_buffer() if self.state != "leaving" else memoryview(bytearray(1 << 16))
-            count = self._sock.recv_into(room)
-        except (BlockingIOError, InterruptedError):
-            self._flush()  # what TLS has to say by itself
-            return
-        except ProtocolError as error:
-            self.fail(PROTOCOL_FAULT, str(error))
-            return
-        except OSError:
-            count = 0
-        if count == 0:
-            self.close()
-        elif self.state != "leaving":
-            self._received = self._hub.loop.time()
-            if not self._frames.pending_bytes:
-                self._begun = self._received
-            self._frames.filled(count)
-            self._work_through()
-
-    def _work_through(self) -> None:
-        """Handle the messages received; when there are very many, the others' turn comes in between."""
-        if self.state not in _LISTENING:
-            return
-        handled = 0
-        try:
-            for payload in islice(self._frames.frames(), MESSAGES_PER_TURN):
-                handled += 1
-                if self._last_credit is not None and payload == self._last_credit[0]:
-                    self._on_credit(self._last_credit[1])
-                else:
-                    self._handle(parse_client_message(payload), payload)
-                if self.state not in _LISTENING:
-                    break
-        except ProtocolError as error:
-            self.fail(PROTOCOL_FAULT, str(error))
-        except SessionRefused as error:
+    def _refuse(self, error: Refused) -> None:
+        """What a message asked for can't be; of those after it some may have come already."""
+        if isinstance(error, SessionRefused):
             self.fail(error.code, str(error), error.elsewhere)
-        except Refused as error:
-            self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
-            self._hub.loop.call_soon(self._work_through)
-        except (MetaAway, MetaFull) as error:  # it may be over soon, and those who are there already can go on
-            self.fail(INTERNAL, f"not now: {error}", retryable=True)
-        except MetaError:
-            raise  # no session can go on
-        except Exception as error:
-            self._blame_ourselves(error)
-        self._hub.work += handled
-        if handled:
-            self._begun = self._received
-        if self.state in _LISTENING:
-            self._read(handled < MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS)
-            if handled == MESSAGES_PER_TURN and len(self._outbox) < MOST_ANSWERS:
-                self._hub.loop.call_soon(self._work_through)
-            self._expire_gets()
+            return
+        self._send(Error(UNKNOWN_BATCH, str(error), batch=int(str(error.facts["batch"]))))
+        self._hub.loop.call_soon(self._work_through)
 
-    def _handle(self, message: ClientMessage, payload: memoryview) -> None:
+    def _handle(self, message: ClientMessage, payload: bytes) -> None:
         if isinstance(message, Hello):
             self._on_hello(message)
         elif self.state == "greeting":
@@ -215,10 +117,9 @@ class Session:
         elif self.state == "waiting" and not isinstance(message, Bye | Heartbeat):
             raise ProtocolError("nothing but bye may come before welcome", type=message.type)
         elif isinstance(message, Ack):
-            self._on_ack(message)
+            self._on_ack(message.batch)
         elif isinstance(message, Credit):
-            self._last_credit = bytes(payload), message
-            self._on_credit(message)
+            self._on_credit(message, payload)
         elif isinstance(message, Get):
             self._on_get(message)
         elif isinstance(message, Rollback):
@@ -274,53 +175,10 @@ class Session:
         about = (PROTOCOL, engine.__version__, destination.name, hello.consumer, partitions, sources)
         self._send(Welcome(*about, epoch=destination.epoch))
 
-    def _on_ack(self, message: Ack) -> None:
-        batch, answered_by = message.batch, ~message.batch  # one that had been acked before is answered by itself
-        for lane in self._lanes:
-            if batch in lane.cursor.outstanding:
-                lane.cursor.ack(batch)
-                self._keep(lane)
-                answered_by = lane.store.partition
-                break
-        else:
-            self._lanes[0].cursor.ack(batch)  # says whether it was ever handed out
-        assert self._destination is not None
-        self._hub.acks.then(lambda: self._on_durable(batch, answered_by), self._destination.name)
-
     @property
     def destination(self) -> str | None:
         """Its name, while the session is open."""
         return self._destination.name if self._destination else None
-
-    def _on_durable(self, batch: int, answered_by: int) -> None:
-        if self.state == "open" and self._destination is not None and self._destination.may_serve():
-            if not self._acked:
-                self._hub.loop.call_soon(self._confirm)
-            self._acked.pop(answered_by, None)
-            self._acked[answered_by] = Acked(batch, answered_by < 0)
-
-    def _confirm(self) -> None:
-        """Send what is durable, all in one go."""
-        if self._acked:
-            wait_for_us = self._stalled or bool(self._outbox)  # batches that pump has not sent
-            self._outbox.add(self._take_acked())
-            self._hub.work += 1
-            self._flush()
-            if wait_for_us:
-                self.pump()
-
-    def _take_acked(self) -> bytes:
-        frames = b"".join(acked.pack() for acked in self._acked.values())
-        self._acked.clear()
-        return frames
-
-    def _on_credit(self, message: Credit) -> None:
-        limits = _Limits(message.rows, message.bytes)
-        waits = self._credit > 0 and limits == self._credit_limits  # what lets the next batch go out will call pump
-        self._credit += message.batches
-        self._credit_limits = limits
-        if not waits:
-            self.pump()
 
     def _on_get(self, message: Get) -> None:
         get = _Get(message.rows, message.bytes, self._hub.loop.time() + message.wait_ms / 1000)
@@ -359,102 +217,6 @@ class Session:
             self._send(Empty())
         self._leave()
 
-    # -- what goes out ---------------------------------------------------------------------------------------------
-
-    def pump(self) -> None:
-        """Send batches as far as the consumer wants any, and takes them."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        try:
-            for _ in range(BATCHES_PER_TURN):
-                if not self._may_send():
-                    return
-                found = self._next_batch()
-                if found is None:
-                    self._wait_for_more()
-                    return
-                self._send_batch(*found)
-                if len(self._lanes) == 1 and found[0].cursor.drained:  # a look would find nothing
-                    if self._may_send():
-                        self._wait_for_more()
-                    return
-            self._hub.loop.call_soon(self.pump)
-        except MetaError:
-            raise
-        except Exception as error:
-            self._blame_ourselves(error)
-
-    def _may_send(self) -> bool:
-        if self.state != "open" or self._outbox or not (self._credit > 0 or self._gets):
-            return False
-        outstanding = 0
-        for lane in self._lanes:
-            outstanding += len(lane.cursor.outstanding)
-        self._stalled = outstanding >= self._hub.settings.max_outstanding
-        return not self._stalled and self._destination is not None and self._destination.may_serve()
-
-    def _next_batch(self) -> tuple[Lane, StoreBatch] | None:
-        assert self._destination is not None
-        settings, now = self._destination.settings, self._hub.loop.time()
-        limits = self._gets[0] if self._gets else self._credit_limits
-        max_rows = min(settings.batch_rows, limits.rows or settings.batch_rows)
-        max_bytes = min(settings.batch_bytes, limits.bytes or settings.batch_bytes)
-        fill_s = settings.batch_wait_ms / 1000
-        if isinstance(limits, _Get) and limits.deadline <= now:
-            fill_s = 0.0
-        for _ in range(len(self._lanes)):
-            lane = self._lanes[0]
-            self._lanes.rotate(-1)
-            held_s = now - lane.held_since if lane.held_since is not None else 0.0
-            before = lane.cursor.unsaved
-            batch = lane.cursor.next_batch(max_rows, max_bytes, only_full=held_s < fill_s, patience_over=held_s >= PATIENCE_S)
-            if before is None and lane.cursor.unsaved is not None:  # passed over what needs no consumer
-                self._keep(lane)
-            if batch is not None:
-                lane.held_since = None
-                return lane, batch
-            if not lane.cursor.held_back:
-                lane.held_since = None
-            elif lane.held_since is None:
-                lane.held_since = now
-        return None
-
-    def _wait_for_more(self) -> None:
-        assert self._destination is not None
-        filling = any(lane.held_since is not None for lane in self._lanes)
-        fill_s = self._destination.settings.batch_wait_ms / 1000
-        if filling and fill_s:
-            self._timer = self._hub.loop.call_later(max(fill_s / FILL_STEPS, 0.001), self.pump)
-        for lane in self._lanes:
-            if lane.held_since is None or not fill_s:
-                lane.store.waiting[self] = lane.cursor.seen_put
-        self._hub.watch_stores()
-
-    def _send_batch(self, lane: Lane, batch: StoreBatch) -> None:
-        if self._gets:
-            self._gets.popleft()
-        else:
-            self._credit -= 1
-        assert self._destination is not None
-        if not batch.sources <= self._known_sources:
-            sources = self._hub.catalogue.sources(self._destination.sources)
-            self._known_sources = batch.sources | set(sources)
-            self._outbox.add(Sources(sources).pack())
-        unseen = [(table, source) for table, source in batch.tables if table not in self._known_tables]
-        if unseen:
-            records = self._hub.catalogue.schema_records(unseen)
-            self._outbox.add(Schemas().pack_prefix(sum(map(len, records))), *records)
-            self._known_tables.update(table for table, _ in unseen)
-        head = BatchHead(
-            batch.number, lane.store.partition, batch.rows, batch.records, batch.bytes, batch.open,
-            {source: [gtid] for source, gtid in batch.transactions.items()}, batch.torn,
-        )  # fmt: skip
-        self._outbox.add(head.pack_prefix(batch.bytes), *batch.pieces, from_store=True)
-        batch.pieces = []
-        self._hub.work += 1
-        self._flush()
-
     def _expire_gets(self) -> None:
         if self.state != "open" or self._outbox or not self._gets:
             return
@@ -464,34 +226,6 @@ class Session:
         while self._gets and self._gets[0].deadline <= now and not self._outbox:
             self._gets.popleft()
             self._send(Empty())
-
-    def _send(self, message: Message) -> None:
-        self._outbox.add(message.pack())
-        self._flush()
-
-    def _flush(self) -> None:
-        try:
-            done = self._outbox.flush(self._hub.loop.time())
-        except OSError:
-            self.close()
-            return
-        if done == self._writing:
-            self._writing = not done
-            if done:
-                self._hub.loop.remove_writer(self._sock)
-            else:
-                self._hub.loop.add_writer(self._sock, self._on_writable)
-
-    def _on_writable(self) -> None:
-        self._hub.work += 1
-        self._flush()
-        if self._writing:
-            return
-        if self.state == "leaving":
-            self._say_no_more()
-        elif self.state != "closed":
-            self.pump()
-            self._work_through()
 
     # -- time, faults and the end ----------------------------------------------------------------------------------
 
@@ -506,7 +240,7 @@ class Session:
             self.close()
         elif self.state == "greeting" and now - self._since > limits.hello_timeout_s:
             self.fail(PROTOCOL_FAULT, f"no hello within {limits.hello_timeout_s:g} s")
-        elif self._frames.pending_bytes and self._reading and now - self._begun > limits.session_timeout_s:
+        elif self._inbox.pending_bytes and self._reading and now - self._begun > limits.session_timeout_s:
             self.fail(PROTOCOL_FAULT, f"the rest of a frame did not come within {limits.session_timeout_s:g} s")
         elif limits.idle_timeout_s and now - self._received > limits.idle_timeout_s:
             self.fail(IDLE, f"the peer said nothing for {limits.idle_timeout_s:g} s, not even to heartbeats")
@@ -522,7 +256,7 @@ class Session:
 
     def fail(self, code: str, message: str, address: str | None = None, *, retryable: bool = False) -> None:
         """Tell the peer why, and where to go if that is known, or whether to come again; and end the session."""
-        if self.state in _LISTENING:
+        if self.state in LISTENING:
             log.info("%s: %s: %s", self, code, message)
             self._leave(Error(code, message, fatal=True, address=address, retryable=retryable).pack())
 
@@ -537,8 +271,9 @@ class Session:
         self._read(False)
         if self._writing:
             self._hub.loop.remove_writer(self._sock)
-        self._outbox.clear()
-        self._acked.clear()
+        self._inbox.close()
+        self._outbox.close()
+        self._take_acked()  # nobody is told any more
         self._sock.close()
         self._hub.session_closed(self)
 
@@ -552,7 +287,7 @@ class Session:
         self._since = self._hub.loop.time()
         for frame in (self._take_acked(), *last_frames):
             if frame:
-                self._outbox.add(frame)
+                self._outbox.add([frame])
         self._read(True)
         self._flush()
         if self.state == "leaving" and not self._writing:
@@ -583,10 +318,6 @@ class Session:
             return has_vanished(self._sock, self._hub.settings.session_timeout_s)
         except OSError:
             return True
-
-    def _keep(self, lane: Lane) -> None:
-        assert self._destination is not None
-        self._hub.acks.keep(lane.cursor, self._destination.name, self._consumer, lane.store.partition)
 
     def _blame_ourselves(self, error: Exception) -> None:
         if isinstance(error, PeerError) or not isinstance(error, EngineError):

@@ -19,11 +19,11 @@ from engine.ha.grant import Grant
 from engine.instance import Instance
 from engine.meta import Meta
 from engine.meta.open import open_meta
-from engine.ring import bell_when
+from engine.server._flow import Watch
 from engine.server._loop import Loop
 from engine.server.acks import AckKeeper
 from engine.server.bell import Bell
-from engine.server.destinations import Destination, Store
+from engine.server.destinations import Destination
 from engine.server.late_acks import LateAckKeeper
 from engine.server.listener import close_listener, listen, make_room_for_sessions, prepare
 from engine.server.rights import Rights
@@ -53,6 +53,7 @@ class ServerStage:
     role_name = "server"
 
     loop: Loop
+    watch: Watch
     meta: Meta
     acks: AckKeeper | LateAckKeeper
     catalogue: Catalogue
@@ -71,8 +72,6 @@ class ServerStage:
         self._present: Counter[str | None] = Counter()  # sessions by address of their peer; those being ended aren't counted
         self._most_sessions = config.server.max_sessions
         self.work = 0
-        self._stores: list[Store] = []
-        self._arming = False
         self._failure: BaseException | None = None
         self._open = False
 
@@ -90,7 +89,7 @@ class ServerStage:
         self.loop = Loop(self._on_error)
         self._open = True
         self._bell = Bell(self.instance.bell_file)
-        self.loop.add_reader(self._bell.fd, self._on_bell)
+        self.watch = Watch(self.loop, self._bell)
         self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
         self.acks = self._ack_keeper()
         self.catalogue = Catalogue(self.meta)
@@ -144,7 +143,7 @@ class ServerStage:
         for session in [session for session in self.sessions if session.destination == name]:
             session.fail(MOVED, "another server serves the destination now, or will soon", address)
         destination = self.destinations.pop(name)
-        self._stores = [store for store in self._stores if store not in destination.stores]
+        self.watch.remove(destination.stores)
         self.acks.let_go(name, LET_GO_S)
         destination.let_go()
         destination.close()
@@ -155,7 +154,7 @@ class ServerStage:
         destination = Destination(name, self.config.destinations[name], self.config.sources_of(name), self.instance, grant)
         self.destinations[name] = destination
         self.elsewhere.pop(name, None)
-        self._stores += destination.stores
+        self.watch.add(destination.stores)
         for store in destination.stores:
             self._bell.hang(store.ring)
         for consumer in sorted({place.consumer for place in self.acks.acked(name)}):
@@ -164,7 +163,7 @@ class ServerStage:
     def do_work(self, now_ns: int) -> int:
         """One turn of the loop, without waiting."""
         self.work = 0
-        self._serve_ready(self._stores)
+        self.watch.serve()
         self.loop.call_soon(self.loop.stop)
         self._turn()
         self.acks.flush()  # a turn leaves nothing for later
@@ -254,34 +253,6 @@ class ServerStage:
         for session in list(self.sessions):
             session.tick(now)
         self.loop.call_later(TICK_S, self._tick)
-
-    # -- stores ----------------------------------------------------------------------------------------------------
-
-    def watch_stores(self) -> None:
-        """Somebody waits for records: see to it, before the loop waits again, that their coming wakes the loop."""
-        if not self._arming:
-            self._arming = True
-            self.loop.call_soon(self._arm)
-
-    def _arm(self) -> None:
-        self._arming = True  # who waits again is seen to below
-        self._serve_ready(self._stores)
-        self._arming = False
-        more = False
-        for store in self._stores:
-            if store.waiting and bell_when(store.ring, min(store.waiting.values())):
-                more = True
-        if more:  # it has come since they were looked at
-            self.watch_stores()
-
-    def _on_bell(self) -> None:
-        self._bell.hush()
-        self._arm()
-
-    def _serve_ready(self, stores: list[Store]) -> None:
-        for store in stores:
-            for session in store.take_ready():
-                session.pump()
 
     # -- the end ---------------------------------------------------------------------------------------------------
 

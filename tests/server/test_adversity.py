@@ -13,6 +13,7 @@ from engine.meta import Place
 from engine.position import Identity
 from engine.ring import Ring
 from engine.server import session as session_module
+from engine.server._flow import MESSAGES_PER_TURN, MOST_ANSWERS
 from engine.server.session import Session
 from engine.server.stage import build
 from engine.stage import step
@@ -152,7 +153,7 @@ def test_a_peer_that_asks_without_ever_reading_does_not_fill_our_memory(server):
         while True:
             peer.sock.sendall(question)
     (session,) = server.stage.sessions
-    assert len(session._outbox) <= session_module.MOST_ANSWERS + session_module.MESSAGES_PER_TURN
+    assert len(session._outbox) <= MOST_ANSWERS + MESSAGES_PER_TURN
     still_serves(server)
 
 
@@ -314,7 +315,7 @@ def test_a_server_that_died_between_meta_and_the_ring_does_not_repeat_what_was_a
     def die_after_meta():
         cursor.ack(1)
         server.stage.meta.ack({Place("orders", "default", 0, n): i for n, i in cursor.unsaved.items()})
-        cursor._unsettled = None
+        cursor.take_unsettled()
 
     server.call(die_after_meta)
     server.stop()
