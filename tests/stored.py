@@ -12,7 +12,7 @@ from pathlib import Path
 from engine.file_store import Checkpoints, StoreFiles, make_store
 from engine.journal import SystemDisk
 from engine.ring import FULL, Ring, iter_records
-from tests.ring_records import record
+from tests.ring.records import record
 
 MIB = 1 << 20
 _numbers = itertools.count()

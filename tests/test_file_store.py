@@ -15,7 +15,7 @@ from engine.errors import StoreError
 from engine.file_store import has_lost_data, lock_store, make_store, settle_store
 from engine.journal import BLOCK_BYTES, SLOT_BYTES, SLOTS_AT
 from engine.ring import FULL, Ring, move_to, places, view
-from tests.ring_records import record
+from tests.ring.records import record
 from tests.stored import MIB, Stored, take
 
 

@@ -21,8 +21,8 @@ from hypothesis.stateful import (
 from engine.errors import RingError
 from engine.record import MIN_RING_BYTES
 from engine.ring import Ring, iter_records
-from tests import ring_model
-from tests.ring_records import LEAST_BYTES, record
+from tests.ring import model as ring_model
+from tests.ring.records import LEAST_BYTES, record
 
 MAX_RECORD = MIN_RING_BYTES // 4
 SIZES = st.one_of(

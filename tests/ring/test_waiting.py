@@ -7,44 +7,19 @@ import resource
 import signal
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from engine.errors import RingError
 from engine.record import MIN_RING_BYTES
-from engine.ring import FULL, Reader, Ring, iter_records, touch, wait_any
-from tests.ring_records import number_of, record
+from engine.ring import FULL, Reader, Ring, touch, wait_any
+from tests.ring.records import record, take_all
 
 pytestmark = pytest.mark.timeout(30)
 
 MS = 1_000_000
 SECOND = 1_000 * MS
-
-
-@pytest.fixture
-def ring() -> Iterator[Ring]:
-    """Of the smallest size, with this process as the writer."""
-    ring = Ring.create(None, MIN_RING_BYTES)
-    ring.open_writer()
-    yield ring
-    ring.close()
-
-
-@pytest.fixture
-def reader(ring: Ring) -> Reader:
-    reader = ring.add_reader("sink")
-    reader.open()
-    return reader
-
-
-def take_all(reader: Reader) -> list[int]:
-    with reader.view() as view:
-        found = [number_of(one) for one in iter_records(view)]
-        reader.advance(len(view))
-    reader.ack_to(reader.get)
-    return found
 
 
 def later(delay_s: float, what: Any) -> threading.Timer:

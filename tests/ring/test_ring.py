@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,44 +33,16 @@ from engine.ring import (
     ring_path,
     wait_any,
 )  # fmt: skip
-from tests.ring_records import LEAST_BYTES, number_of, record
+from tests.ring.records import LEAST_BYTES, number_of, numbers, record, take_all
 
 pytestmark = pytest.mark.timeout(30)
-
-
-@pytest.fixture
-def ring() -> Iterator[Ring]:
-    """Of the smallest size, with this process as the writer."""
-    ring = Ring.create(None, MIN_RING_BYTES)
-    ring.open_writer()
-    yield ring
-    ring.close()
-
-
-@pytest.fixture
-def reader(ring: Ring) -> Reader:
-    reader = ring.add_reader("sink")
-    reader.open()
-    return reader
-
-
-def numbers(view: memoryview) -> list[int]:
-    return [number_of(found) for found in iter_records(view)]
-
-
-def take_all(reader: Reader) -> list[int]:
-    with reader.view() as view:
-        found = numbers(view)
-        reader.advance(len(view))
-    reader.ack_to(reader.get)
-    return found
 
 
 # ---- made, found, closed
 
 
 def test_the_stub_says_what_the_extension_does() -> None:
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "mypy.stubtest", "--mypy-config-file", "pyproject.toml", "engine._ring"]
     run = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stdout + run.stderr

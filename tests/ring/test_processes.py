@@ -16,7 +16,7 @@ import pytest
 from engine.errors import RingError
 from engine.record import MIN_RING_BYTES
 from engine.ring import FULL, MEMORY_DIRECTORY, Ring, iter_records
-from tests.ring_records import number_of, record
+from tests.ring.records import number_of, record
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -25,11 +25,11 @@ SECOND = 1_000 * MS
 
 
 class Role:
-    """A process of tests/ring_roles.py."""
+    """A process of tests/ring/roles.py."""
 
     def __init__(self, role: str, ring: Ring, *arguments: object) -> None:
-        command = [sys.executable, "-m", "tests.ring_roles", role, MEMORY_DIRECTORY, ring.name, *map(str, arguments)]
-        root = Path(__file__).parents[1]
+        command = [sys.executable, "-m", "tests.ring.roles", role, MEMORY_DIRECTORY, ring.name, *map(str, arguments)]
+        root = Path(__file__).parents[2]
         self.process = subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def hear(self) -> str:

@@ -7,6 +7,7 @@ import zlib
 
 from engine.position import Identity
 from engine.record import HEAD_BYTES, Kind, pack_record, unpack_head
+from engine.ring import Reader, iter_records
 
 LEAST_BYTES = HEAD_BYTES + 1 + 5  # before is nil, after an empty bin
 _BIN32 = struct.Struct(">BI")
@@ -27,3 +28,17 @@ def number_of(found: bytes | memoryview) -> int:
     assert head.length == len(found), f"record {head.start} is cut"
     assert zlib.crc32(found[LEAST_BYTES:]) == head.key_hash, f"record {head.start} is damaged"
     return head.start
+
+
+def numbers(view: memoryview) -> list[int]:
+    """Of all records in a view."""
+    return [number_of(found) for found in iter_records(view)]
+
+
+def take_all(reader: Reader) -> list[int]:
+    """The numbers of all that the reader has not had; acked."""
+    with reader.view() as view:
+        found = numbers(view)
+        reader.advance(len(view))
+    reader.ack_to(reader.get)
+    return found

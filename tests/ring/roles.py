@@ -1,4 +1,4 @@
-"""What the other processes of tests/test_ring_processes.py do: `python -m tests.ring_roles ROLE DIRECTORY RING ...`.
+"""What the other processes of tests/ring/test_processes.py do: `python -m tests.ring.roles ROLE DIRECTORY RING ...`.
 
 They say on standard output how far they are, a line each, and go on when a line comes on standard input.
 """
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from engine.errors import RingError
 from engine.ring import FULL, Reader, Ring, iter_records
-from tests.ring_records import LEAST_BYTES, number_of, record
+from tests.ring.records import LEAST_BYTES, number_of, record
 
 SECOND = 1_000_000_000
 NOTE = struct.Struct("<QQ")  # number of the last record, put after it
