@@ -85,7 +85,7 @@ class FrameReader:
             ProtocolError: a frame larger than `max_frame` has begun.
         """
         have = self._end - self._start
-        rest = self.missing_bytes or max(self._usual - have, PREFIX_BYTES)
+        rest = (self.missing_bytes if have else 0) or max(self._usual - have, PREFIX_BYTES)
         room = len(self._view) - self._end
         if room < rest or room < self._chunk >> 3:
             other = self._unseen(have + max(rest, self._chunk >> 3))

@@ -11,6 +11,7 @@ message is a dataclass whose fields are its keys. `parse_client_message` and `pa
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
@@ -22,6 +23,11 @@ from engine.errors import ProtocolError
 from engine.frames import PREFIX
 from engine.frames import PREFIX_BYTES as PREFIX_BYTES
 from engine.frames import FrameReader as FrameReader
+
+try:
+    from engine._arriving import HeadReader
+except ImportError:  # not compiled here
+    HeadReader = None  # type: ignore[assignment, misc]
 
 PROTOCOL: Final = 1
 
@@ -430,6 +436,16 @@ def packed_keys(kind: type[Message]) -> list[bytes]:
     return [begin + names[0], *names[1:]]
 
 
+_ACK_BEGIN: Final = packed_keys(Ack)[0]
+_ACK_FRAME: Final = struct.Struct(f">I{len(_ACK_BEGIN)}sBQ")
+_HEADS: Final = HeadReader(BatchHead, packed_keys(BatchHead)) if HeadReader is not None else None
+
+
+def pack_ack(batch: int) -> bytes:
+    """The frame of an `ack`, its number always in eight bytes: a fifth of the time that `Ack.pack` takes."""
+    return _ACK_FRAME.pack(len(_ACK_BEGIN) + 9, _ACK_BEGIN, 0xCF, batch)
+
+
 def _checked(message: dict[str, Any], kinds: dict[str, Any]) -> Any:
     name = message.get("type")
     if not isinstance(name, str) or name not in kinds:
@@ -474,6 +490,8 @@ def parse_server_message(payload: bytes | memoryview) -> tuple[ServerMessage, me
     Raises:
         ProtocolError: not a message; names the type and the key that is wrong.
     """
+    if _HEADS is not None and (found := _HEADS.read(payload)):
+        return found[0], memoryview(payload)[found[1] :]
     message, records = split_message(payload)
     parsed = _checked(message, _SERVER)
     if records and not isinstance(parsed, BatchHead | Schemas):

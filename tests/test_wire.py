@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from engine import wire
+from engine._arriving import HeadReader
 from engine.errors import ProtocolError
 
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
@@ -307,3 +308,36 @@ def test_a_wrong_server_frame_is_refused_by_name(message, records, told):
 def test_frames_may_be_taken_long_after_they_were_fed():
     frames = [message.pack() for message in CLIENT_MESSAGES * 50]
     assert [wire.parse_client_message(p) for p in read_all([b"".join(frames)], chunk_bytes=64)] == CLIENT_MESSAGES * 50
+
+
+@patient
+@given(
+    head=st.builds(
+        wire.BatchHead, batch=st.integers(1, 2**64 - 1), partition=st.integers(0, 2**16 - 1), rows=st.integers(0, 2**64 - 1),
+        records=st.integers(0, 2**64 - 1), bytes=st.integers(0, 300), open=st.booleans(), torn=st.booleans(),
+        transactions=st.sampled_from([{}, {1: ["a-1"]}, {2: [None]}]),
+    ),
+    at=st.integers(0, 130), byte=st.integers(0, 255), cut=st.integers(0, 3),
+)  # fmt: skip
+def test_a_head_that_is_read_natively_is_the_one_that_every_key_is_checked_of(head, at, byte, cut):
+    reader = HeadReader(wire.BatchHead, wire.packed_keys(wire.BatchHead))
+    records = bytes(head.bytes)
+    payload = (head.pack_prefix(head.bytes) + records)[wire.PREFIX_BYTES :]
+    found = reader.read(payload)
+    assert (found is None) == bool(head.torn or head.transactions)
+    if found:
+        assert (found[0], payload[found[1] :]) == (head, records)
+    other = bytearray(payload[: len(payload) - cut])
+    other[min(at, len(other) - 1)] = byte
+    if found := reader.read(other):
+        message, rest = wire.split_message(bytes(other))
+        assert wire.BatchHead(**{key: message[key] for key in message if key != "type"}) == found[0]
+        assert message["type"] == "batch"
+        assert rest == other[found[1] :]
+
+
+@given(st.integers(1, 2**64 - 1))
+def test_an_ack_packed_in_one_go_says_the_same(number):
+    reader = wire.FrameReader()
+    reader.feed(wire.pack_ack(number))
+    assert [wire.parse_client_message(payload) for payload in reader.frames()] == [wire.Ack(number)]

@@ -128,6 +128,8 @@ class ClientCore(Generic[BatchType]):
 
     def take_output(self) -> bytes:
         """What is to be sent; the caller sends all of it."""
+        if not self._output:
+            return b""
         output = bytes(self._output)
         self._output.clear()
         self._untold_credit = 0
@@ -228,7 +230,7 @@ class ClientCore(Generic[BatchType]):
         self.check()
         if batch.handed.state == "void":
             raise _gone("rolled back", batch)
-        self._output += wire.Ack(batch.number).pack()
+        self._output += wire.pack_ack(batch.number)
         self._acks[batch.number] = batch
         out = self._out.get(batch.partition, ())
         while out and out[0].number <= batch.number:

@@ -21,6 +21,11 @@ from engine.client.servers import Servers
 from engine.errors import Disconnected, EngineError
 from engine.wire import StatusAnswer
 
+try:
+    from engine import _arriving
+except ImportError:  # not compiled here
+    _arriving = None  # type: ignore[assignment]
+
 CLOSE_S = 5.0  # how long close() waits for the answers to the last acks
 
 
@@ -288,27 +293,34 @@ class Stream(streams.Stream):
     def _receive(self, timeout: float, *, silence_is_death: bool = True) -> bool:
         """Read what is there, or wait for it; whether something came. The server sends heartbeats, so silence is death."""
         core = self._core
-        room = core.get_buffer()
         try:
-            try:
-                count = self._socket.recv_into(room)
-            except BlockingIOError:
-                if not self._readable.poll(max(0.0, timeout) * 1000):
-                    if silence_is_death:
-                        core.lost(TimeoutError(f"nothing came from the server for {timeout:.1f} s"))
-                    return False
-                count = self._socket.recv_into(room)
-        except BlockingIOError:
+            count = self._read(core.get_buffer(), timeout)
+        except BlockingIOError:  # something, but no byte of ours
             return True
         except OSError as error:
             core.lost(error)
             return True
+        if count < 0:
+            if silence_is_death:
+                core.lost(TimeoutError(f"nothing came from the server for {timeout:.1f} s"))
+            return False
         if count:
             core.filled(count)
             core.receive()
         else:
             core.end()
         return True
+
+    def _read(self, room: memoryview, timeout: float) -> int:
+        """Bytes read; 0: the connection is at its end; -1: nothing came."""
+        if _arriving is not None and not isinstance(self._socket, ssl.SSLSocket):
+            return _arriving.receive(self._socket.fileno(), room, timeout)
+        try:
+            return self._socket.recv_into(room)
+        except BlockingIOError:
+            if not self._readable.poll(max(0.0, timeout) * 1000):
+                return -1
+            return self._socket.recv_into(room)
 
 
 def connect(
