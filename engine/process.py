@@ -28,7 +28,7 @@ from engine.beats import beat, beat_at
 from engine.errors import EngineError, InternalError, RingError
 from engine.instance import Instance
 from engine.settings import plain_config
-from engine.stage import Stage, run
+from engine.stage import NOW_AND_THEN_NS, Stage, run
 
 if TYPE_CHECKING:
     from engine.config import Config
@@ -128,15 +128,19 @@ def _report(**event: object) -> None:
 
 
 class _Turns:
-    """Between two turns of a stage: beat, do what the supervisor says (to a server), tell it of a trouble that comes or goes."""
+    """Now and then between two turns: beat, do what the supervisor says (to a server), tell it of a trouble that comes or goes."""
 
     def __init__(self, stage: Stage, lines: Lines) -> None:
         self._stage: Any = stage
         self._lines = lines if stage.role_name == "server" else None
         self._running = False
         self._told: EngineError | None = None
+        self._due_ns = 0
 
-    def __call__(self) -> None:
+    def __call__(self, now_ns: int) -> None:
+        if now_ns < self._due_ns:  # a turn may take microseconds
+            return
+        self._due_ns = now_ns + NOW_AND_THEN_NS
         beat()
         trouble: EngineError | None = getattr(self._stage, "trouble", None)
         if trouble is not self._told or not self._running:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 IDLE_NS = 100_000_000  # how long an idle stage sleeps at most before it looks for a stop request, unless it says how long
+NOW_AND_THEN_NS = 10_000_000  # how far apart things are that needn't be done each turn, such as beats
 LONG_IDLE_NS = 250_000_000  # of one whose sleep a signal ends
 
 
@@ -34,17 +35,19 @@ class Stage(Protocol):
     def on_close(self) -> None: ...
 
 
-def run(stage: Stage, stopping: Callable[[], bool], between: Callable[[], None] = lambda: None) -> None:
+def run(stage: Stage, stopping: Callable[[], bool], between: Callable[[int], None] = lambda now_ns: None) -> None:
     """Start the stage, loop until `stopping()`, close it. Whatever it raises goes to the caller after on_close.
 
-    between: called between two turns, from the start on, at most about the stage's longest sleep apart.
+    between: called with the time between two turns, from the start on, at most about the stage's longest sleep apart.
     """
     idle_ns: int = getattr(stage, "idle_ns", IDLE_NS)
+    rests = hasattr(stage, "resting")
     try:
         stage.on_start()
         while not stopping():
-            between()
-            if not stage.do_work(time.monotonic_ns()) or getattr(stage, "resting", False):
+            now_ns = time.monotonic_ns()
+            between(now_ns)
+            if not stage.do_work(now_ns) or (rests and stage.resting):  # type: ignore[attr-defined]
                 stage.idle(idle_ns)
     finally:
         stage.on_close()

@@ -28,7 +28,7 @@ from engine.sink.intake import Intake
 from engine.sink.lane import Lane
 from engine.sink.merge import Merge, Round, of_one
 from engine.sink.route import Router, Selection, select
-from engine.stage import IDLE_NS, LONG_IDLE_NS
+from engine.stage import IDLE_NS, LONG_IDLE_NS, NOW_AND_THEN_NS
 from engine.table_filter import TableFilter
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ log = logging.getLogger("engine.sink")
 
 SCHEMA = Kind.SCHEMA
 TOUCH_AHEAD_BYTES = 256 << 20  # of all stores of a sink
-NOW_AND_THEN_NS = 10_000_000  # between two beats, and looks at who is to hear a heartbeat
 
 
 def build(config: Config, destination: str, sink: int, instance: Instance) -> SinkStage:
@@ -88,6 +87,7 @@ class SinkStage:
         self._source_rings = source_rings
         self._store_rings = store_rings
         self._reader_name = reader
+        self._spin_ns = settings.spin_us * 1000
         self._numbers_of = numbers
         self._make_checkpointer = checkpointer
         self._checkpointers: list[Checkpointer] = []
@@ -107,7 +107,7 @@ class SinkStage:
         self._turn: Turn | None = None  # of a single one
         self._readers: list[Reader] = []
         self._may_touch = True
-        self._now_and_then_ns = 0  # when it is time again
+        self._now_and_then_ns = 0  # when it is time again for beats and heartbeats
 
     def on_start(self) -> None:
         for source, name in self._source_rings.items():
@@ -255,7 +255,7 @@ class SinkStage:
         elif self._intakes[0].ring.writer_finished:
             readers = []
         if readers:
-            wait_any(readers, timeout_ns, self._settings.spin_us * 1000)
+            wait_any(readers, timeout_ns, self._spin_ns)
         else:  # nothing more will come, but the stores stay open
             time.sleep(min(timeout_ns, IDLE_NS) / 1e9)
 

@@ -38,7 +38,7 @@ cdef extern from "_events.h" nogil:
     void input_clear(input_t *input) noexcept
     void input_free(input_t *input) noexcept
     int input_reserve(input_t *input, size_t least) noexcept
-    int64_t input_read(input_t *input, int fd) noexcept
+    int64_t input_read(input_t *input, int fd, int wait) noexcept
 
 
 cdef extern from "_transaction.h" nogil:

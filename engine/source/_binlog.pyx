@@ -247,15 +247,15 @@ cdef class Decoder:
 
     # ---- bytes in, records out -----------------------------------------------------------------------------------
 
-    def recv(self, int fd):
-        """Read once from a socket (never waits) or a file. Bytes read; 0: the end; -1: nothing there now.
+    def recv(self, int fd, bint wait=False):
+        """Read once from a socket or a file. Bytes read; 0: the end; -1: nothing there now, nor (wait) within SO_RCVTIMEO.
 
         Raises:
             ConnectionLost: the read failed.
         """
         cdef int64_t n
         with nogil:
-            n = input_read(&self.d.input, fd)
+            n = input_read(&self.d.input, fd, wait)
         if n == -EAGAIN:
             return -1
         if n == -ENOMEM:
@@ -277,7 +277,7 @@ cdef class Decoder:
             raise InternalError("more bytes filled than were writable", bytes=n)
         self.d.input.end += n
 
-    def advance(self, uint64_t budget_bytes, *, bint hold=False):
+    def advance(self, uint64_t budget_bytes, bint hold=False):
         """Read events, about `budget_bytes` of them at most. NEED_INPUT, RING_FULL, MORE_TO_DO or ENDED.
 
         hold: what refers to new tables isn't seen before `release`, which has to follow within milliseconds.

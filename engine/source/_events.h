@@ -177,17 +177,19 @@ static inline int input_reserve(input_t *in, size_t least) {
     return 1;
 }
 
-/* Bytes read, 0: the end, -EAGAIN: nothing there now, other negative: errno. */
-static inline int64_t input_read(input_t *in, int fd) {
+/* Bytes read, 0: the end, -EAGAIN: nothing there now, other negative: errno. wait: of a socket, as long as its SO_RCVTIMEO says, or
+ * until a signal comes. */
+static inline int64_t input_read(input_t *in, int fd, int wait) {
     if (!input_reserve(in, INPUT_LEAST_READ_BYTES)) return -ENOMEM;
     size_t room = in->capacity - in->end;
     if (in->packets && room > INPUT_READ_BYTES && in->wanted < INPUT_READ_BYTES) room = INPUT_READ_BYTES; /* a file: long reads */
     for (;;) {
-        ssize_t n = in->packets ? recv(fd, in->bytes + in->end, room, MSG_DONTWAIT) : read(fd, in->bytes + in->end, room);
+        ssize_t n = in->packets ? recv(fd, in->bytes + in->end, room, wait ? 0 : MSG_DONTWAIT) : read(fd, in->bytes + in->end, room);
         if (n >= 0) {
             in->end += n;
             return n;
         }
+        if (errno == EINTR && wait) return -EAGAIN;
         if (errno != EINTR) return errno == EWOULDBLOCK ? -EAGAIN : -errno;
     }
 }

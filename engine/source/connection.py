@@ -234,6 +234,11 @@ class Connection:
         """The socket's file descriptor, for poll: read until `recv_into` says 0 first, TLS may hold bytes back."""
         return self._live_socket.fileno()
 
+    def set_receive_timeout(self, timeout_ns: int) -> None:
+        """How long the socket's system calls wait for bytes, where they wait; rounded up to µs, and to the kernel's ticks."""
+        seconds, us = divmod(max(-(-timeout_ns // 1000), 1), 1_000_000)  # 0 would be for ever
+        self._live_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", seconds, us))
+
     def recv_into(self, buffer: memoryview) -> int:
         """Read what is there, without waiting; returns bytes, 0 where there is nothing now.
 

@@ -53,6 +53,7 @@ class Ledger:
         self._base: Gtids | None = None  # the set at the mark
         self._kept_at = ORIGIN
         self._kept_ns = self._pruned_ns = 0
+        self.due_ns = 0  # when to call turn_of_work again, at the latest
         self._head = FileHead()
         self._turn = Turn(1, "")
         self.number = 0
@@ -255,6 +256,7 @@ class Ledger:
             least = self._least()
             if least is not None:
                 self._meta.prune_marks(*least)
+        self.due_ns = min(self._kept_ns + KEEP_NS, self._pruned_ns + PRUNE_NS)
 
     def _keep_time(self, at: Identity | None = None) -> None:
         """Nobody knows by GTID what was executed: how late it is there is something to go by. at: None: a history begins."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 from collections.abc import Container, Iterator
 from typing import TYPE_CHECKING, NamedTuple
@@ -46,6 +47,9 @@ class LiveFeed:
         self._connection = Connection(self.servers.in_use(), source)
         self._poll = select.poll()
         self._fd = -1
+        self._wait_ns = -1  # SO_RCVTIMEO
+        self._early = 0  # bytes that came while they were waited for, or
+        self._failure: ConnectionLost | None = None  # what came instead
         self.drained = False
 
     def open(self, base: str, number: int, offset: int) -> None:
@@ -147,8 +151,11 @@ class LiveFeed:
         self._decoder.open(base, number, offset, checksum=checksum)
         self._connection.dump(position)
         self._fd = self._connection.fileno()
-        self._poll = select.poll()
-        self._poll.register(self._fd, select.POLLIN)
+        if self._connection.tls:
+            self._poll = select.poll()
+            self._poll.register(self._fd, select.POLLIN)
+        else:
+            os.set_blocking(self._fd, True)  # `fill` doesn't wait nevertheless
 
     def choose_server_id(self) -> bool:
         """Another replica has ours: take another one with the next dump. False: the config says which it must be."""
@@ -164,19 +171,26 @@ class LiveFeed:
         Raises:
             ConnectionLost: the server closed the connection, or it broke.
         """
-        if self._connection.tls:
+        if self._early:
+            got, self._early = self._early, 0
+        elif self._failure is not None:
+            raise self._failure
+        elif self._connection.tls:
             room = self._decoder.writable()
             try:
                 got = self._connection.recv_into(room)
             finally:
                 room.release()
             self._decoder.filled(got)
-            self.drained = 0 < got < SMALL_BYTES
-            return got
-        got = int(self._decoder.recv(self._fd))
+        else:
+            got = self._recv(wait=False)
+        self.drained = 0 < got < SMALL_BYTES
+        return got
+
+    def _recv(self, *, wait: bool) -> int:
+        got = self._decoder.recv(self._fd, wait)
         if got == 0:
             raise ConnectionLost("the server closed the connection", source=self._source, server=self._connection.where)
-        self.drained = 0 < got < SMALL_BYTES
         return max(got, 0)
 
     def files(self) -> list[tuple[str, int]]:
@@ -203,9 +217,19 @@ class LiveFeed:
                     offset += ahead
 
     def wait(self, timeout_ns: int) -> None:
-        """Sleep until the server sends something."""
-        self._poll.poll(timeout_ns / 1e6)
+        """Sleep until the server sends something; without TLS it is read by the same system call."""
+        if self._connection.tls:
+            self._poll.poll(timeout_ns / 1e6)
+            return
+        if timeout_ns != self._wait_ns:
+            self._connection.set_receive_timeout(timeout_ns)
+            self._wait_ns = timeout_ns
+        try:
+            self._early += self._recv(wait=True)
+        except ConnectionLost as error:
+            self._failure = error  # for who calls `fill`
 
     def close(self) -> None:
-        self._fd = -1
+        self._fd = self._wait_ns = -1
+        self._early, self._failure = 0, None
         self._connection.close()

@@ -29,6 +29,7 @@ from engine.source.server_errors import DUPLICATE_ID, TRUNCATED
 from engine.source.servers import Servers
 from engine.source.tables import TableVersions
 from engine.source.xa import PreparedGroups
+from engine.stage import NOW_AND_THEN_NS
 from engine.store_note import store_positions
 from engine.table_filter import TableFilter, wanted_by_any
 
@@ -100,17 +101,20 @@ class SourceStage:
         self._instance = instance
         self._destinations = [d for d in config.destinations if name in config.sources_of(d)]
         self._ring: Ring | None = None
+        self._counters = memoryview(b"")  # of the ring
         self._meta: Meta | None = None
         self._server: ServerTables | None = None
         self._point: ResumePoint | None = None  # where to go on, as far as it was known at the start
         self._keeps_first = False  # the place it all begins at is known, and kept
         self._live = config.sources[name].files is None
+        self._now_and_then_ns = 0  # when it is time again for a beat and the probe, and
         self._look_ns = 0  # when to look for a switch
         self._moving = ""  # why the history is left for another server, and
         self._moving_reason = ""  # the same in one word
         self._left = 0  # number of the history that was left then
         self._ring_is_new = False  # and what the consumers had was in another one
         self._running = False  # the feed is open
+        self._proven = False  # and what came from it counts as a success
         self._ended_file = 0  # number of a file whose end a crash of the server cut off: the next one goes on
         self._full = False
         self._done = False
@@ -131,6 +135,7 @@ class SourceStage:
     def on_start(self) -> None:
         self._ring = Ring.attach(self._instance.source_ring(self._name))
         self._ring.open_writer()
+        self._counters = self._ring.counters
         touch(self._ring, 0, TOUCH_BYTES)  # or the first rows take twice as long, a page fault for each page
         self._meta = open_meta(self._config.server.meta, self._instance, self._config.cluster)
         meta = self._meta
@@ -191,13 +196,15 @@ class SourceStage:
         self.resting = False
         if self._done:
             return 0
-        self._ring.beat(now_ns)
-        if self._probe is not None and (failure := self._probed()):
-            self._lost(now_ns, ConnectionLost(f"the probe fails: {failure}", reason=PROBE_FAILED, source=self._name))
+        if now_ns >= self._now_and_then_ns:
+            self._now_and_then_ns = now_ns + NOW_AND_THEN_NS
+            self._ring.beat(now_ns)
+            if self._probe is not None and (failure := self._probed()):
+                self._lost(now_ns, ConnectionLost(f"the probe fails: {failure}", reason=PROBE_FAILED, source=self._name))
         if not self._running and now_ns < self._retry_ns:
             return 0
         try:
-            if self._live:
+            if self._live and now_ns >= self._look_ns:
                 self._look_for_switch(now_ns)
             if not self._running:
                 self._open(now_ns)
@@ -218,8 +225,6 @@ class SourceStage:
 
     def _look_for_switch(self, now_ns: int) -> None:
         """Whether an operator wants another server."""
-        if now_ns < self._look_ns:
-            return
         self._look_ns = now_ns + SWITCH_LOOK_NS
         request = self._instance.switch_file(self._name)
         if not request.exists():
@@ -255,7 +260,7 @@ class SourceStage:
         else:
             self._open_here()
         self._running = True
-        self._full = False
+        self._proven = self._full = False
         self._received_ns = self._opened_ns = now_ns
         self._set(SourceCounter.CONNECTED, 1)
         self._set(SourceCounter.CONNECTED_NS, time.monotonic_ns())
@@ -340,31 +345,37 @@ class SourceStage:
         self._moving = self._moving_reason = ""
 
     def _read(self, now_ns: int) -> int:
-        assert self._ring is not None
         got, spent = self._decode(now_ns)
         if spent:
-            # what a server sends before it throws us out is no success
-            if self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS:
-                self._retries.worked()
-                self.trouble = self._cause = None
-                if self._live:
-                    self._live_feed.servers.worked()
-            self._set(RECEIVED_NS, now_ns)
+            if not self._proven:
+                self._prove(now_ns)
+            self._counters[RECEIVED_NS] = now_ns
         if not self._keeps_first and self._decoder.first_start is not None:  # a start by GTID: only now a place is known
             self._keep_first(self._decoder.first_start)
-        if self._live and self._keeps_first:
+        if self._live and self._keeps_first and now_ns >= self._ledger.due_ns:
             self._ledger.turn_of_work(now_ns)
         if not spent and self._live and not self._keeps_first and now_ns >= self._look_at_end_ns:
             self._look_at_end(now_ns)
         work = spent + self._note_progress(now_ns, caught_up=got == 0 and not self._full)
-        if self._feed.finished and not work:
+        if work:
+            return work
+        if self._feed.finished:
             self._finish()
         elif not self._full and now_ns - self._received_ns > self._source.read_timeout_s * 1e9 and not self._source.files:
             raise ConnectionLost(
                 "the server has been silent, without even a heartbeat", source=self._name,
                 seconds=self._source.read_timeout_s,
             )  # fmt: skip
-        return work
+        return 0
+
+    def _prove(self, now_ns: int) -> None:
+        """Bytes have come; what a server sends before it throws us out is no success."""
+        self._proven = self._decoder.position != self._opened_at or now_ns - self._opened_ns >= SETTLED_NS
+        if self._proven:
+            self._retries.worked()
+            self.trouble = self._cause = None
+            if self._live:
+                self._live_feed.servers.worked()
 
     def _decode(self, now_ns: int) -> tuple[int, int]:
         """Bytes that the last look at the feed brought, and bytes worked through. New tables go to meta together, at the end."""
@@ -374,7 +385,7 @@ class SourceStage:
         deadline_ns = now_ns + WORK_NS
         try:
             while spent < WORK_BYTES:
-                progress = decoder.advance(STEP_BYTES, hold=True)
+                progress = decoder.advance(STEP_BYTES, True)
                 self._full = progress == RING_FULL
                 if self._full:
                     self._received_ns = now_ns  # the server isn't silent, we don't listen
@@ -405,24 +416,21 @@ class SourceStage:
 
     def _note_progress(self, now_ns: int, *, caught_up: bool) -> int:
         """Records written since the last look; a heartbeat where there were none for a while."""
-        assert self._ring is not None
-        with self._ring.counters as counters:
-            read = counters[BINLOG_BYTES]
-        written = int(self._decoder.records) - self._records
+        written = self._decoder.records - self._records
         # before the first transaction of a start by GTID the place is not known that a heartbeat would name
         if (
-            written == 0
+            not written
             and (self._keeps_first or not self._live)
-            and (now_ns - self._record_ns >= HEARTBEAT_NS or read - self._record_bytes >= HEARTBEAT_BYTES)
+            and (now_ns - self._record_ns >= HEARTBEAT_NS or self._counters[BINLOG_BYTES] - self._record_bytes >= HEARTBEAT_BYTES)
         ):
             # what is read from long ago is not now, whatever the clock says
             time_us = time.time_ns() // 1000 if caught_up and not self._source.files else self._decoder.commit_time_us
             if time_us and self._decoder.heartbeat(time_us):
-                written = int(self._decoder.records) - self._records
+                written = self._decoder.records - self._records
         if written:
             self._records += written
             self._record_ns = now_ns
-            self._record_bytes = read
+            self._record_bytes = self._counters[BINLOG_BYTES]
         return written
 
     def _finish(self) -> None:
@@ -476,6 +484,7 @@ class SourceStage:
             if self._ring.writing:
                 self._set(SourceCounter.CONNECTED, 0)
                 self._ring.close_writer()
+            self._counters.release()
             self._ring.close()
         if self._meta is not None:
             if self._live and self._running:
@@ -483,9 +492,7 @@ class SourceStage:
             self._meta.close()
 
     def _set(self, counter: SourceCounter, value: int) -> None:
-        assert self._ring is not None
-        with self._ring.counters as counters:
-            counters[counter] = value
+        self._counters[counter] = value
 
     def _add(self, counter: SourceCounter, n: int) -> None:
         assert self._ring is not None
