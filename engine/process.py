@@ -128,7 +128,7 @@ def _report(**event: object) -> None:
 
 
 class _Turns:
-    """Now and then between two turns: beat, do what the supervisor says (to a server), tell it of a trouble that comes or goes."""
+    """Now and then between two turns: beat, do what the supervisor says (to a server), tell it of a trouble."""
 
     def __init__(self, stage: Stage, lines: Lines) -> None:
         self._stage: Any = stage
