@@ -47,7 +47,7 @@ _REPEAT = 2
 _ROUNDS = 3  # times as many where an engine streams
 PARTITION_ROUNDS, _PARTITION_COPIES = 7, 3
 _LONG = 4  # copies of the files; more of them are not repeated so often
-_DECODED = 4  # times as many runs where only decoding is measured: they are short, and a virtual machine has slow and fast phases
+_DECODED = 8  # times as many runs where only decoding is measured: they are short, and a virtual machine has slow and fast phases
 
 
 @dataclass

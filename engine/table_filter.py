@@ -10,11 +10,15 @@ class TableFilter:
     """Takes a table if an `include` and no `exclude` matches its whole name (anchored at both ends)."""
 
     def __init__(self, include: Iterable[str], exclude: Iterable[str] = ()) -> None:
+        include, exclude = [*include], [*exclude]
+        self._takes_all = ".*" in include and not exclude  # as by default
         self._include = [re.compile(text, re.DOTALL).fullmatch for text in include]
         self._exclude = [re.compile(text, re.DOTALL).fullmatch for text in exclude]
 
     def wants(self, name: str) -> bool:
         """name: `schema.table`, as the binlog writes it."""
+        if self._takes_all:
+            return True
         for included in self._include:
             if included(name):
                 return not self._exclude or not any(excluded(name) for excluded in self._exclude)

@@ -152,22 +152,21 @@ class FileMeta:
     def table_key(self, packed_schema: bytes, *, later: bool = False) -> int:
         digest = hashlib.sha256(packed_schema).digest()
         if later:
-            return self._table_key_later(digest, packed_schema)
+            return self._keys.get(digest) or self._table_key_later(digest, packed_schema)
         return self._number(_FIND_KEY, (digest,), _ADD_KEY, (None, digest, packed_schema), MAX_TABLE_KEY, "table keys")
 
     def _table_key_later(self, digest: bytes, packed_schema: bytes) -> int:
-        if (key := self._keys.get(digest)) is not None:
-            return key
         if (new := self._new_keys.get(digest)) is not None:
             return new[0]
         try:
             if self._failed is not None:
                 raise self._failed
-            key = self._find_key(digest)
-            if key is None and self._begin_batch():
-                key = self._find_key(digest)  # another process may have been quicker
-            if key is not None:
-                return key
+            if not (self._open_batch and len(self._keys) < KEYS_KEPT):  # or else it isn't in the file
+                key = self._find_key(digest)
+                if key is None and self._begin_batch():
+                    key = self._find_key(digest)  # another process may have been quicker
+                if key is not None:
+                    return key
             if self._last_key == MAX_TABLE_KEY:
                 raise self._no_more("table keys", MAX_TABLE_KEY)
         except (MetaError, sqlite3.Error) as error:

@@ -36,6 +36,7 @@ ENDED = DECODER_ENDED        # the server ended the dump
 
 cdef Py_ssize_t VERSIONS_KEPT = 4096  # table versions remembered by their TABLE_MAP; beyond, all are asked for again
 cdef str MEMORY = "give the engine more memory"
+cdef object new_tuple = tuple.__new__  # a named one, of all its fields: half the time, and there may be one for each table
 
 
 @cython.final
@@ -537,8 +538,8 @@ cdef class Decoder:
 
     def _moment(self):
         """Where the event now read stands, for the schema history."""
-        place = Identity(self.d.transaction.file, self.d.transaction.start, self.d.transaction.event, 0)
-        return Moment(self.d.number, self.base, place)
+        cdef transaction_t *now = &self.d.transaction
+        return new_tuple(Moment, (self.d.number, self.base, new_tuple(Identity, (now.file, now.start, now.event, 0))))
 
     cdef bytes body(self):
         return PyBytes_FromStringAndSize(<const char *>decoder_event(&self.d) + EVENT_HEADER_BYTES, self.d.body_bytes)

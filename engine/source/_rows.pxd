@@ -19,10 +19,17 @@ cdef extern from "_row_key.h" nogil:
         uint64_t hash
 
 
+ctypedef struct names_t:  # of a table, in UTF-8
+    const char *schema
+    const char *table
+    Py_ssize_t schema_bytes
+    Py_ssize_t table_bytes
+
+
 cdef class RowPlan:
     cdef row_plan_t *plan
     cdef object _schema          # TableSchema; None: not made yet
-    cdef str _schema_name, _table_name
+    cdef tuple _names            # schema and table
     cdef readonly int columns
     cdef int end_slot            # see row_key_t; 0: the table isn't versioned
     cdef bint compressed         # some column is one of MariaDB's COMPRESSED ones
@@ -30,10 +37,12 @@ cdef class RowPlan:
     cdef RowPlan _like
     cdef list _kept              # bytes objects that the steps point into
 
-    cpdef RowPlan named(self, str schema, str table)
     cdef int _plan_name(self, str schema, str table) except -1
     cdef int _plan_columns(self, tuple columns, int hidden) except -1
 
+
+# The plan of another table with the very same columns and key, as long as the first one's RowPlan is there.
+cdef void plan_as(RowPlan like, row_plan_t *to, const names_t *names) noexcept
 
 # Text is str if it is valid UTF-8 (or can be converted to it), otherwise bin with the column's own bytes; see _text.h.
 #

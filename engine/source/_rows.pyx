@@ -194,6 +194,18 @@ cdef void row_spend(const uint8_t *start, const uint8_t *end) noexcept nogil:
     spend(start, end)
 
 
+cdef uint64_t hash_seed(const names_t *names) noexcept:
+    """Of the rows' key hashes: over the table's names, a 0 behind each."""
+    cdef uint64_t seed = record_hash_add(RECORD_FNV_BASIS, <const uint8_t *>names.schema, names.schema_bytes)
+    seed = record_hash_add(record_hash_add(seed, b"\0", 1), <const uint8_t *>names.table, names.table_bytes)
+    return record_hash_add(seed, b"\0", 1)
+
+
+cdef void plan_as(RowPlan like, row_plan_t *to, const names_t *names) noexcept:
+    (<plan_fields_t *>to)[0] = (<plan_fields_t *>like.plan)[0]
+    (<plan_fields_t *>to).hash_seed = hash_seed(names)
+
+
 cdef const uint8_t *keep(RowPlan rows, bytes data) except NULL:
     rows._kept.append(data)
     return <const uint8_t *>PyBytes_AS_STRING(data)
@@ -348,7 +360,7 @@ cdef class RowPlan:
             self._plan_columns(table_map.columns, hidden)
             self._plan_name(schema.schema, schema.table)
 
-    cpdef RowPlan named(self, str schema, str table):
+    def named(self, str schema, str table):
         """The plan of another table with the very same columns and key; it shares the steps."""
         cdef RowPlan other = RowPlan.__new__(RowPlan, None, None)
         (<plan_fields_t *>other.plan)[0] = (<plan_fields_t *>self.plan)[0]
@@ -358,22 +370,18 @@ cdef class RowPlan:
         return other
 
     cdef int _plan_name(self, str schema, str table) except -1:
-        cdef uint64_t seed = RECORD_FNV_BASIS
-        cdef Py_ssize_t n
-        cdef const char *text
-        cdef str name
-        for name in (schema, table):
-            text = PyUnicode_AsUTF8AndSize(name, &n)
-            seed = record_hash_add(seed, <const uint8_t *>text, n + 1)  # with the 0 behind it
-        (<plan_fields_t *>self.plan).hash_seed = seed
-        self._schema_name, self._table_name = schema, table
+        cdef names_t names
+        names.schema = PyUnicode_AsUTF8AndSize(schema, &names.schema_bytes)
+        names.table = PyUnicode_AsUTF8AndSize(table, &names.table_bytes)
+        (<plan_fields_t *>self.plan).hash_seed = hash_seed(&names)
+        self._names = schema, table
         return 0
 
     @property
     def schema(self):
         """The TableSchema."""
         if self._schema is None:
-            self._schema = replace(self._like._schema, schema=self._schema_name, table=self._table_name)
+            self._schema = replace(self._like._schema, schema=self._names[0], table=self._names[1])
         return self._schema
 
     cdef int _plan_columns(self, tuple columns, int hidden) except -1:

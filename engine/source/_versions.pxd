@@ -3,7 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport uint8_t, uint32_t
 
-from engine.source._rows cimport RowPlan
+from engine.source._rows cimport RowPlan, names_t, row_plan_t
 
 
 cdef extern from "_tables.h" nogil:
@@ -21,10 +21,14 @@ cdef extern from "_tables.h" nogil:
 
 cdef class TableVersion:     # owns a table_t and keeps what it points to alive
     cdef table_t table
+    cdef row_plan_t steps    # with this table's hash seed
+    cdef RowPlan like        # has all else that they need
     cdef bytes body          # the TABLE_MAP
-    cdef readonly str name   # schema.table
     cdef readonly bytes packed  # the schema
-    cdef readonly RowPlan plan
+    cdef readonly str name   # schema.table
+    cdef Py_ssize_t schema_characters
+
+    cdef int take(self, RowPlan plan, const names_t *names, bytes packed, uint32_t key) except -1
 
 
 cdef class Shape:

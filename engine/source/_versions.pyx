@@ -7,15 +7,20 @@ within a second. What is met for the first time in other ways goes through the m
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.unicode cimport PyUnicode_AsUTF8AndSize, PyUnicode_DecodeUTF8
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
-from engine.source._rows cimport RowPlan
+from engine.source._rows cimport RowPlan, names_t, plan_as
 
 from engine.schema import BEFORE_TABLE, before_schema_name
 
+cdef extern from "Python.h":
+    bint PyUnicode_IS_ASCII(str text)
+
+cdef enum:
+    MOST_NAME_BYTES = 250  # so that the length takes one byte; servers allow 64 characters
+
 cdef int SHAPES_KEPT = 1024     # of each kind of server; beyond, all are made again
-cdef int MOST_NAME_BYTES = 250  # so that the length takes one byte; servers allow 64 characters
 cdef bytes TABLE = BEFORE_TABLE
 
 
@@ -29,15 +34,23 @@ cdef class TableVersion:
         """The table key."""
         return self.table.key
 
+    @property
+    def plan(self):
+        """The RowPlan; the decoder has its own, in this object."""
+        return None if self.like is None else self.like.named(*both_names(self))
 
-cdef TableVersion table_version(bytes body, int post_header_bytes, str name):
-    """Of a table that nobody wants; body: the TABLE_MAP's."""
-    cdef TableVersion version = TableVersion.__new__(TableVersion)
-    cdef int id_bytes = 4 if post_header_bytes == 6 else 6
-    version.name, version.body = name, body
-    version.table.map = <const uint8_t *>PyBytes_AS_STRING(body) + id_bytes
-    version.table.map_bytes = PyBytes_GET_SIZE(body) - id_bytes
-    return version
+    cdef int take(self, RowPlan plan, const names_t *names, bytes packed, uint32_t key) except -1:
+        """It is wanted: read by a plan for a table of the same kind, and known by this schema and key."""
+        self.like, self.packed = plan, packed
+        plan_as(plan, &self.steps, names)
+        self.table.plan = &self.steps
+        self.table.columns = plan.columns
+        self.table.end_slot = plan.end_slot
+        self.table.twice = plan.compressed or plan.end_slot != 0
+        self.table.key = key
+        self.table.schema = <const uint8_t *>PyBytes_AS_STRING(packed)
+        self.table.schema_bytes = PyBytes_GET_SIZE(packed)
+        return 0
 
 
 @cython.final
@@ -77,7 +90,8 @@ cdef class Versions:
         """
         cdef const uint8_t *begin = <const uint8_t *>PyBytes_AS_STRING(body)
         cdef Py_ssize_t n = PyBytes_GET_SIZE(body), at = post_header_bytes, table_at, end
-        cdef str schema, table, name
+        cdef names_t names
+        cdef str schema = None, table = None
         cdef Shape shape
         cdef RowPlan plan
         cdef bytes packed
@@ -88,11 +102,20 @@ cdef class Versions:
         end = table_at + begin[table_at] + 2 if table_at < n else n + 1
         if end > n or begin[at] > MOST_NAME_BYTES or begin[table_at] > MOST_NAME_BYTES:
             raise fail("TABLE_MAP ends too early")
-        schema = PyUnicode_DecodeUTF8(<const char *>begin + at + 1, begin[at], "replace")
-        table = PyUnicode_DecodeUTF8(<const char *>begin + table_at + 1, begin[table_at], "replace")
-        name = f"{schema}.{table}"
-        version = table_version(body, post_header_bytes, name)
-        if not self._wants(name):
+        version = TableVersion.__new__(TableVersion)
+        version.body = body
+        version.table.map = begin + (4 if post_header_bytes == 6 else 6)
+        version.table.map_bytes = n - (version.table.map - begin)
+        version.name = ascii_name(&names, begin + at, begin + table_at)
+        if version.name is not None:
+            version.schema_characters = names.schema_bytes
+        else:
+            schema = PyUnicode_DecodeUTF8(<const char *>begin + at + 1, begin[at], "replace")
+            table = PyUnicode_DecodeUTF8(<const char *>begin + table_at + 1, begin[table_at], "replace")
+            version.name, version.schema_characters = f"{schema}.{table}", len(schema)
+            names.schema = PyUnicode_AsUTF8AndSize(schema, &names.schema_bytes)
+            names.table = PyUnicode_AsUTF8AndSize(table, &names.table_bytes)
+        if not self._wants(version.name):
             return version
         self.unsynced = True
         try:
@@ -102,25 +125,17 @@ cdef class Versions:
             known = None
             if shape.schema is not None:
                 if mariadb and not self._history.knows_nothing:
-                    known = self._known((schema, table), shape.schema, moment())
+                    known = self._known(both_names(version), shape.schema, moment())
                 like_another = shape.plan is not None and (known is shape.known or known == shape.known)
             if like_another:
-                plan = shape.plan.named(schema, table)
-                packed = pack_schema(self._head, schema, table, shape.packed_columns)
+                plan, packed = shape.plan, pack_schema(self._head, &names, shape.packed_columns)
             else:
-                plan, packed = self._planned(shape, (schema, table), known, moment)
+                plan, packed = self._planned(shape, both_names(version), known, moment)
         except Exception as error:
-            if (failure := self._failure(error, name, fail)) is None:
+            if (failure := self._failure(error, version.name, fail)) is None:
                 raise
             raise failure from error
-        version.packed, version.plan = packed, plan
-        version.table.key = self._keys.table_key(packed, later=True)
-        version.table.schema = <const uint8_t *>PyBytes_AS_STRING(packed)
-        version.table.schema_bytes = PyBytes_GET_SIZE(packed)
-        version.table.plan = plan.plan
-        version.table.columns = plan.columns
-        version.table.end_slot = plan.end_slot
-        version.table.twice = plan.compressed or plan.end_slot != 0
+        version.take(plan, &names, packed, self._keys.table_key(packed, later=True))
         return version
 
     cdef Shape _shape_of(self, const uint8_t *rest, Py_ssize_t n, bint mariadb):
@@ -142,19 +157,38 @@ cdef class Versions:
         shapes[shape.rest] = self._last = shape
 
 
-cdef bytes pack_schema(bytes head, str schema, str table, bytes columns):
+cdef str ascii_name(names_t *names, const uint8_t *schema, const uint8_t *table):
+    """`schema.table` of two names behind their lengths; `names` lie in it. None: they aren't ASCII, and are made one by one."""
+    cdef char both[2 * MOST_NAME_BYTES + 1]
+    cdef Py_ssize_t n = schema[0] + 1 + table[0]
+    cdef str name
+    memcpy(both, schema + 1, schema[0])
+    both[schema[0]] = c"."
+    memcpy(both + schema[0] + 1, table + 1, table[0])
+    name = PyUnicode_DecodeUTF8(both, n, "replace")
+    if not PyUnicode_IS_ASCII(name):
+        return None
+    names.schema, names.schema_bytes = PyUnicode_AsUTF8AndSize(name, &n), schema[0]
+    names.table, names.table_bytes = names.schema + schema[0] + 1, table[0]
+    return name
+
+
+cdef tuple both_names(TableVersion version):
+    return version.name[:version.schema_characters], version.name[version.schema_characters + 1:]
+
+
+cdef bytes pack_schema(bytes head, const names_t *names, bytes columns):
     """As engine.schema.pack_schema does it; head: all that stands before the schema's name."""
-    cdef Py_ssize_t schema_bytes, table_bytes
-    cdef const char *schema_text = PyUnicode_AsUTF8AndSize(schema, &schema_bytes)
-    cdef const char *table_text = PyUnicode_AsUTF8AndSize(table, &table_bytes)
-    cdef Py_ssize_t n = (PyBytes_GET_SIZE(head) + text_head_bytes(schema_bytes) + schema_bytes + PyBytes_GET_SIZE(TABLE)
-                         + text_head_bytes(table_bytes) + table_bytes + PyBytes_GET_SIZE(columns))
+    cdef Py_ssize_t schema_bytes = text_head_bytes(names.schema_bytes) + names.schema_bytes
+    cdef Py_ssize_t table_bytes = text_head_bytes(names.table_bytes) + names.table_bytes
+    cdef Py_ssize_t n = (PyBytes_GET_SIZE(head) + schema_bytes + PyBytes_GET_SIZE(TABLE) + table_bytes
+                         + PyBytes_GET_SIZE(columns))
     cdef bytes packed = PyBytes_FromStringAndSize(NULL, n)
     cdef char *to = PyBytes_AS_STRING(packed)
     to = put(to, PyBytes_AS_STRING(head), PyBytes_GET_SIZE(head))
-    to = put(put_text_head(to, schema_bytes), schema_text, schema_bytes)
+    to = put(put_text_head(to, names.schema_bytes), names.schema, names.schema_bytes)
     to = put(to, PyBytes_AS_STRING(TABLE), PyBytes_GET_SIZE(TABLE))
-    to = put(put_text_head(to, table_bytes), table_text, table_bytes)
+    to = put(put_text_head(to, names.table_bytes), names.table, names.table_bytes)
     put(to, PyBytes_AS_STRING(columns), PyBytes_GET_SIZE(columns))
     return packed
 

@@ -59,6 +59,7 @@ class SchemaHistory:
         self._keeper = keeper
         self._server = server
         self._wants = wants
+        self.asks_server = server is not None
         self.knows_nothing = keeper is None and server is None  # nor will at any moment, until something is learned
         self._source = 0
         self._entries: list[Entry] = []
@@ -70,10 +71,6 @@ class SchemaHistory:
         # what it said of all wanted tables of a schema at once, its tables found by _letters; None: it couldn't
         self._schemas: dict[str, Answer | None] = {}
         self._refused: set[tuple[Name, int]] = set()  # asked for in vain, for maps that tell the names themselves
-
-    @property
-    def asks_server(self) -> bool:
-        return self._server is not None
 
     # ---- along with the binlog -------------------------------------------------------------------------------------
 
