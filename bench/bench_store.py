@@ -65,7 +65,7 @@ def test_get_and_ack(benchmark, store):
         while batch := cursor.next_batch(10_000, 4 * MIB):
             found += batch.rows
             cursor.ack(batch.number)
-        cursor._unsettled = None  # so that the next round finds the store full again
+        cursor.take_unsettled()  # and never settled: the next round finds the store full again
         cursor.close()
         return found
 
