@@ -24,7 +24,7 @@ cdef class Lane:
 
 cdef class Watch:
     cdef Loop loop
-    cdef object bell
+    cdef int bell                      # its descriptor
     cdef list stores
     cdef bint arming
 
@@ -52,6 +52,7 @@ cdef class Flow:
     cdef int64_t usual_batches
     cdef uint64_t usual_rows, usual_bytes
     cdef dict acked                    # confirmations, sent together: partition, or ~batch of one acked before → batch
+    cdef Py_ssize_t max_outstanding
     cdef bint stalled                  # as many batches as may be are outstanding: only acks let more go out
 
     cdef int _add_credit(self, int64_t batches, uint64_t rows, uint64_t bytes) except -1
@@ -59,6 +60,7 @@ cdef class Flow:
     cdef int _keep(self, Lane lane) except -1
     cdef int _pump(self) except -1
     cdef bint _may_send(self) except -1
+    cdef bint _is_ours(self) except -1
     cdef bint _send_next(self) except -1
     cdef int _wait_for_more(self) except -1
     cdef int _send_batch(self, Lane lane, StoreBatch batch) except -1

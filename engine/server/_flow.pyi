@@ -1,6 +1,6 @@
 import socket
 from collections import deque
-from typing import Any, Final, Protocol, final
+from typing import Any, Final, final
 
 from engine.errors import Refused
 from engine.ring import Ring
@@ -17,11 +17,6 @@ MOST_ANSWERS: Final[int]
 MESSAGES_PER_TURN: Final[int]
 PATIENCE_S: Final[float]
 LISTENING: Final[tuple[str, ...]]
-
-class _Bell(Protocol):
-    @property
-    def fd(self) -> int: ...
-    def hush(self) -> None: ...
 
 @final
 class Store:
@@ -43,7 +38,7 @@ class Lane:
 
 @final
 class Watch:
-    def __init__(self, loop: Loop, bell: _Bell) -> None: ...
+    def __init__(self, loop: Loop, bell: int) -> None: ...
     def add(self, stores: list[Store]) -> None: ...
     def remove(self, stores: list[Store]) -> None: ...
     def serve(self) -> None: ...

@@ -25,8 +25,12 @@ MESSAGES_PER_TURN = 16  # then other sessions have their turn: a consumer that r
 PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
 LISTENING = ("greeting", "waiting", "open")  # states in which what comes in counts
 
+cdef extern from "<unistd.h>" nogil:
+    ssize_t read(int fd, void *bytes, size_t n)
+
 cdef enum:
     BATCHES_PER_TURN = 8
+    HUSHED_BYTES = 512  # as often it may have rung, at most once for each store
     FILL_STEPS = 8  # looks at a filling batch during batch_wait_ms
     ROOM_BYTES = 4096  # for what comes in at once: messages are small, and thousands of peers may send nothing but a byte
 
@@ -56,13 +60,13 @@ cdef class Lane:
 
 @cython.final
 cdef class Watch:
-    """The stores that are served here, and the sessions that wait for records in them."""
+    """The stores that are served here, and the sessions that wait for records in them. bell: descriptor of the stores' Bell."""
 
-    def __init__(self, Loop loop not None, bell):
+    def __init__(self, Loop loop not None, int bell):
         self.loop = loop
         self.bell = bell
         self.stores = []
-        loop.add_reader(bell.fd, self._on_bell)
+        loop.add_reader(bell, self._on_bell)
 
     def add(self, list stores):
         self.stores += stores
@@ -109,7 +113,8 @@ cdef class Watch:
             self.ask()
 
     def _on_bell(self):
-        self.bell.hush()
+        cdef char[HUSHED_BYTES] rung
+        read(self.bell, rung, HUSHED_BYTES)
         self._arm()
 
 
@@ -123,7 +128,7 @@ cdef class _Durable:
 
     def __call__(self):
         flow = self.flow
-        if flow.state == "open" and flow._destination is not None and flow._destination.may_serve():
+        if flow.state == "open" and flow._is_ours():
             if not flow.acked:
                 flow.loop.call_soon(flow._confirm)
             flow.acked.pop(self.answered_by, None)
@@ -142,6 +147,7 @@ cdef class Flow:
         self._sock = sock
         self._inbox = Inbox(sock, hub.settings.max_frame, ROOM_BYTES)
         self._outbox = Outbox(sock, now)
+        self.max_outstanding = hub.settings.max_outstanding
         self._since = self._received = self._begun = now
         self._consumer = ""
         self._lanes, self._gets = deque(), deque()
@@ -302,8 +308,12 @@ cdef class Flow:
             return False
         for lane in self._lanes:
             outstanding += len(lane.cursor.outstanding)
-        self.stalled = outstanding >= self._hub.settings.max_outstanding
-        return not self.stalled and self._destination is not None and self._destination.may_serve()
+        self.stalled = outstanding >= self.max_outstanding
+        return not self.stalled and self._is_ours()
+
+    cdef bint _is_ours(self) except -1:
+        """The consumer's place, at this moment; outside a cluster it always is."""
+        return self._destination is not None and (self._destination.grant is None or self._destination.may_serve())
 
     cdef bint _send_next(self) except -1:
         """False: nothing is to go out yet."""

@@ -49,12 +49,14 @@ class AckKeeper:
     def keep(self, cursor: Cursor, destination: str, consumer: str, partition: int) -> None:
         """Save and settle what this cursor has acked, within LONGEST_PAUSE_S."""
         self._dirty[cursor] = (destination, consumer, partition)
-        self._soon()
+        if not self._scheduled:
+            self._schedule()
 
     def then(self, answer: Callable[[], None], destination: str) -> None:
         """Call this once everything acked so far in this destination is durable."""
         self._answers.append(answer)
-        self._soon()
+        if not self._scheduled:
+            self._schedule()
 
     def acked(self, destination: str) -> dict[Place, Identity]:
         """The destination's positions."""
@@ -117,13 +119,12 @@ class AckKeeper:
             log.info("the disk has room again, acks are confirmed")
             self.trouble, self._retry_s = None, FIRST_RETRY_S
 
-    def _soon(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            if self._loop.time() >= self._next_at:
-                self._loop.call_soon(self._flush_scheduled)
-            else:
-                self._loop.call_at(self._next_at, self._flush_scheduled)
+    def _schedule(self) -> None:
+        self._scheduled = True
+        if self._loop.time() >= self._next_at:
+            self._loop.call_soon(self._flush_scheduled)
+        else:
+            self._loop.call_at(self._next_at, self._flush_scheduled)
 
     def _flush_scheduled(self) -> None:
         self._scheduled = False

@@ -12,11 +12,9 @@ from pathlib import Path
 from engine.errors import RingError
 from engine.ring import Ring, hang_bell
 
-_READ_BYTES = 4096
-
 
 class Bell:
-    """`fd` becomes readable when it is rung, until `hush`."""
+    """`fd` becomes readable when it is rung, until that is read."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -30,12 +28,6 @@ class Bell:
     def hang(self, ring: Ring) -> None:
         """Have this ring's writer ring it from now on, whenever `bell_when` asks for it."""
         hang_bell(ring, self._path)
-
-    def hush(self) -> None:
-        try:  # noqa: SIM105 - suppress takes longer, and this is done for each batch
-            os.read(self.fd, _READ_BYTES)
-        except BlockingIOError:
-            pass
 
     def close(self) -> None:
         """Closing twice is harmless."""

@@ -89,7 +89,7 @@ class ServerStage:
         self.loop = Loop(self._on_error)
         self._open = True
         self._bell = Bell(self.instance.bell_file)
-        self.watch = Watch(self.loop, self._bell)
+        self.watch = Watch(self.loop, self._bell.fd)
         self.meta = open_meta(self.config.server.meta, self.instance, self.config.cluster)
         self.acks = self._ack_keeper()
         self.catalogue = Catalogue(self.meta)
