@@ -171,7 +171,7 @@ def fed_server(folder: Path) -> Iterator[tuple[int, int, int]]:
 def _serve(config_json: str, folder: str, ports: Any, stop: Any) -> None:
     stage: Any = build_stage("server", "", 0, Config.model_validate_json(config_json), Instance(Path(folder)))
 
-    def look() -> None:
+    def look(now_ns: int) -> None:
         nonlocal told
         if not told:
             ports.put([sock.getsockname()[1] for sock in stage.listeners])
