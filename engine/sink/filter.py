@@ -8,11 +8,11 @@ import msgpack
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._heads import Heads
-from engine._selection import Targets
 from engine.errors import MetaError
 from engine.record import SCHEMA_AT
 from engine.schema import TableSchema
+from engine.sink._heads import Heads
+from engine.sink._selection import Targets
 from engine.table_filter import TableFilter
 
 # Targets of a record: the number of a store of this sink (a lane), or one of these.

@@ -7,9 +7,9 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._turn import Front
 from engine.record import Kind
 from engine.ring import Reader, Ring
+from engine.sink._turn import Front
 
 BEGIN, COMMIT = Kind.BEGIN, Kind.COMMIT  # Python 3.11 looks an enum's member up slowly
 

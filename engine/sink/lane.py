@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine._heads import Heads
-from engine._track import Track, copy, copy_half, write_note
 from engine.counters import SinkCounter
 from engine.errors import ConfigError
 from engine.position import Identity
 from engine.record import FRAGMENT_BYTES, HEAD_BYTES, Kind, pack_record, unpack_head
 from engine.ring import FULL, Ring, touch
+from engine.sink._heads import Heads
+from engine.sink._track import Track, copy, copy_half, write_note
 from engine.sink.checkpointer import Checkpointer
 from engine.sink.intake import Intake
 from engine.sink.merge import Piece, Round

@@ -15,11 +15,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._heads import Heads, finish_hash, table_seed
-from engine._selection import EVERYWHERE, PART_OF_ALL, Selector, spread
 from engine.errors import ConfigError
 from engine.record import KEY_CHANGED, Kind
 from engine.schema import TableSchema
+from engine.sink._heads import Heads, finish_hash, table_seed
+from engine.sink._selection import EVERYWHERE, PART_OF_ALL, Selector, spread
 from engine.sink.filter import BY_HASH, NOWHERE
 
 log = logging.getLogger("engine.sink")

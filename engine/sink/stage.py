@@ -14,14 +14,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from engine._selection import Selector
-from engine._turn import NOT_ORDINARY, Turn
 from engine.counters import SinkCounter
 from engine.errors import StoreError
 from engine.instance import Instance
 from engine.meta.open import open_meta
 from engine.record import Kind
 from engine.ring import Reader, Ring, wait_any
+from engine.sink._selection import Selector
+from engine.sink._turn import NOT_ORDINARY, Turn
 from engine.sink.checkpointer import Checkpointer
 from engine.sink.filter import BY_HASH, NOWHERE, TableTargets
 from engine.sink.intake import Intake

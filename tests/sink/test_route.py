@@ -6,11 +6,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine._heads import Heads, finish_hash, table_seed
 from engine.errors import InternalError
 from engine.position import Identity
 from engine.record import ABSENT, Kind, pack_record
 from engine.ring import Ring
+from engine.sink._heads import Heads, finish_hash, table_seed
 from tests.sink.rig import Origin, Rig, expected, key_hash, make_table
 
 TABLES = {

@@ -5,13 +5,13 @@ import os
 import numpy as np
 import pytest
 
-from engine._heads import Heads
-from engine._selection import EVERYWHERE, PART_OF_ALL, Selector
-from engine._track import Track
-from engine._turn import Front
 from engine.errors import InternalError
 from engine.record import HEAD_BYTES, Kind
 from engine.ring import Ring
+from engine.sink._heads import Heads
+from engine.sink._selection import EVERYWHERE, PART_OF_ALL, Selector
+from engine.sink._track import Track
+from engine.sink._turn import Front
 from engine.store_note import NOWHERE_YET, place_of
 from tests.sink.rig import Origin, make_table, to_fragments
 

@@ -3,8 +3,8 @@
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from engine._turn import NOT_ORDINARY
 from engine.counters import SinkCounter
+from engine.sink._turn import NOT_ORDINARY
 from engine.store_note import unpack_note
 from tests.sink.rig import Origin, Rig, make_table
 from tests.sink.test_route import destinations, make_records, streams

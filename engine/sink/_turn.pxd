@@ -2,9 +2,9 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from engine._heads cimport Heads
+from engine.sink._heads cimport Heads
 from engine._ring cimport Reader
-from engine._selection cimport Selector, Targets
+from engine.sink._selection cimport Selector, Targets
 
 cdef enum:
     HEAD_BYTES = 61  # RECORD_HEAD_BYTES

@@ -3,7 +3,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._heads import Heads
+from engine.sink._heads import Heads
 
 EVERYWHERE: int
 PART_OF_ALL: int

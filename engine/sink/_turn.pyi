@@ -3,10 +3,10 @@ from typing import Final, final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._heads import Heads
 from engine._ring import Reader, Ring
-from engine._selection import Selector, Targets
-from engine._track import Track
+from engine.sink._heads import Heads
+from engine.sink._selection import Selector, Targets
+from engine.sink._track import Track
 
 VIEW_BYTES: int
 VIEW_RECORDS: int

@@ -16,7 +16,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
-from engine._heads cimport Heads, fragment_numbers, record_prefetch, skip
+from engine.sink._heads cimport Heads, fragment_numbers, record_prefetch, skip
 from engine._ring cimport (
     RING_NOTE_BYTES, Ring, ring_append, ring_claim, ring_has_room, ring_note_write, ring_put_load_acquire, ring_refresh_limit,
     ring_room, ring_t,

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from engine._heads cimport Heads
+from engine.sink._heads cimport Heads
 
 
 cdef class Selector:

@@ -3,8 +3,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-from engine._heads import Heads
 from engine._ring import Ring
+from engine.sink._heads import Heads
 
 @final
 class Track:

@@ -13,10 +13,10 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
-from engine._heads cimport Heads
+from engine.sink._heads cimport Heads
 from engine._ring cimport Reader, Ring, ring_get_load_relaxed, ring_has_room, ring_put_load_acquire
-from engine._selection cimport Selector, Targets, spread_out
-from engine._track cimport Track, copy, write_note
+from engine.sink._selection cimport Selector, Targets, spread_out
+from engine.sink._track cimport Track, copy, write_note
 
 
 cdef extern from "_record.h" nogil:

@@ -14,7 +14,7 @@ from engine.errors import InternalError
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
-from engine._heads cimport Heads
+from engine.sink._heads cimport Heads
 
 
 cdef extern from "_record.h" nogil:
