@@ -49,6 +49,14 @@ def wait_for_rows(replica: Database, table: str, rows: int, timeout_s: float = 2
         time.sleep(0.02)
 
 
+def wait_for_row(replica: Database, table: str, row: int, timeout_s: float = 20) -> None:
+    """Until the replica's table has the one with this id."""
+    deadline = time.monotonic() + timeout_s
+    while not replica.sql(f"SELECT 1 FROM {table} WHERE id = {row}"):
+        assert time.monotonic() < deadline, f"{table} doesn't get row {row}"
+        time.sleep(0.02)
+
+
 def promote(replica: Database, timeout_s: float = 20) -> None:
     """Make it a primary once it has applied what it had received."""
     deadline = time.monotonic() + timeout_s

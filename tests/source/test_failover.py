@@ -20,7 +20,7 @@ from engine.record import AGAIN, CHANGES, TORN, Kind
 from engine.source.server_identity import Turn
 from tests.servers.database import Database
 from tests.servers.proxy import Proxy
-from tests.servers.replication import REPLICA_OPTIONS, follow, promote, wait_for
+from tests.servers.replication import REPLICA_OPTIONS, follow, promote, wait_for, wait_for_row
 from tests.source.decoding import AFTER, KIND, Record, identity
 from tests.source.stepped_engine import Engine, insert, live
 
@@ -84,7 +84,6 @@ def test_a_primary_killed_under_load_is_followed_by_its_promoted_replica(pair: P
     engine = make_engine(settings(pair), include=[r"stage_pair\..*"])
     engine.start()
     engine.until(lambda: engine.counter(SourceCounter.CONNECTED))
-    pair.proxy.delay(0.05)  # so that the replica has what the engine has
     stop = threading.Event()
 
     def load() -> None:
@@ -99,7 +98,13 @@ def test_a_primary_killed_under_load_is_followed_by_its_promoted_replica(pair: P
     writer = threading.Thread(target=load)
     writer.start()
     engine.until(lambda: len(engine.values()) > 500)
+    pair.proxy.stall()
+    for _ in range(50):
+        engine.step()
+    wait_for_row(pair.replica, "stage_pair.t", engine.values()[-1])  # or else it could not be gone on with
     pair.primary.kill()
+    pair.proxy.cut()  # with all that it holds back
+    pair.proxy.restore()
     killed = time.monotonic()
     stop.set()
     writer.join()
