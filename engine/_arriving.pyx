@@ -8,7 +8,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject_GenericSetAttr
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t, uint64_t
-from libc.string cimport memcmp
+
+from engine._clock cimport monotonic_s
+from engine._packed cimport take, take_number
 
 cdef extern from "<sys/socket.h>" nogil:
     enum:
@@ -23,24 +25,10 @@ cdef extern from "<poll.h>" nogil:
         short events
     int poll(pollfd *fds, unsigned long n, int timeout_ms)
 
-cdef extern from "<time.h>" nogil:
-    enum:
-        CLOCK_MONOTONIC
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-
 cdef enum:
     LONGEST_MS = 3_600_000
 
 NOTHING = -1  # came in time
-
-
-cdef double _now_s() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return now.tv_sec + now.tv_nsec * 1e-9
 
 
 def receive(int fd, room, double timeout_s):
@@ -65,8 +53,8 @@ def receive(int fd, room, double timeout_s):
                 return count
             if error != EAGAIN and error != EINTR:
                 raise OSError(error, os.strerror(error))
-            left = timeout_s if not deadline else deadline - _now_s()
-            deadline = deadline or _now_s() + timeout_s
+            left = timeout_s if not deadline else deadline - monotonic_s()
+            deadline = deadline or monotonic_s() + timeout_s
             with nogil:
                 found = poll(&waiting, 1, <int>min(max(left, 0.0) * 1000 + 0.999, <double>LONGEST_MS))
             if found == 0 and left < LONGEST_MS / 1000:
@@ -101,18 +89,18 @@ cdef class HeadReader:
         try:
             p = <const uint8_t *>buffer.buf
             end = p + buffer.len
-            if not (_take(&p, end, self.keys[0]) and _take_number(&p, end, &number) and number
-                    and _take(&p, end, self.keys[1]) and _take_number(&p, end, &partition) and partition < 1 << 16
-                    and _take(&p, end, self.keys[2]) and _take_number(&p, end, &rows)
-                    and _take(&p, end, self.keys[3]) and _take_number(&p, end, &records)
-                    and _take(&p, end, self.keys[4]) and _take_number(&p, end, &n_bytes)
-                    and _take(&p, end, self.keys[5]) and end - p > 0 and (p[0] == 0xC2 or p[0] == 0xC3)):
+            if not (take(&p, end, self.keys[0]) and take_number(&p, end, &number) and number
+                    and take(&p, end, self.keys[1]) and take_number(&p, end, &partition) and partition < 1 << 16
+                    and take(&p, end, self.keys[2]) and take_number(&p, end, &rows)
+                    and take(&p, end, self.keys[3]) and take_number(&p, end, &records)
+                    and take(&p, end, self.keys[4]) and take_number(&p, end, &n_bytes)
+                    and take(&p, end, self.keys[5]) and end - p > 0 and (p[0] == 0xC2 or p[0] == 0xC3)):
                 return None
             is_open = p[0] == 0xC3
             p += 1
             # Inside no transaction, and no torn one in it.
-            if not (_take(&p, end, self.keys[6]) and _take(&p, end, b"\x80")
-                    and _take(&p, end, self.keys[7]) and _take(&p, end, b"\xc2") and <uint64_t>(end - p) == n_bytes):
+            if not (take(&p, end, self.keys[6]) and take(&p, end, b"\x80")
+                    and take(&p, end, self.keys[7]) and take(&p, end, b"\xc2") and <uint64_t>(end - p) == n_bytes):
                 return None
             at = buffer.len - (end - p)
         finally:
@@ -127,30 +115,3 @@ cdef class HeadReader:
         PyObject_GenericSetAttr(head, "transactions", {})
         PyObject_GenericSetAttr(head, "torn", False)
         return head, at
-
-
-cdef inline bint _take(const uint8_t **p, const uint8_t *end, bytes wanted) noexcept:
-    """Whether these bytes stand at *p, which moves behind them."""
-    cdef Py_ssize_t n = len(wanted)
-    if end - p[0] < n or memcmp(p[0], <const char *>wanted, n) != 0:
-        return False
-    p[0] += n
-    return True
-
-
-cdef inline bint _take_number(const uint8_t **p, const uint8_t *end, uint64_t *value) noexcept:
-    cdef int i, n_bytes = 0
-    if end - p[0] < 1:
-        return False
-    value[0] = p[0][0]
-    if p[0][0] >= 0x80:
-        if not 0xCC <= p[0][0] <= 0xCF:
-            return False
-        n_bytes = 1 << (p[0][0] - 0xCC)
-        if end - p[0] < 1 + n_bytes:
-            return False
-        value[0] = 0
-        for i in range(1, n_bytes + 1):
-            value[0] = value[0] << 8 | p[0][i]
-    p[0] += 1 + n_bytes
-    return True

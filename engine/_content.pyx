@@ -7,20 +7,12 @@ table keys and hashes the heads carry; it differs when a change is missing, doub
 from engine.errors import ProtocolError
 
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from libc.string cimport memcpy
-
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-        RECORD_KIND_AT
-        RECORD_INSERT
-        RECORD_DELETE
-        RECORD_FRAGMENT
-    uint32_t record_u32(const uint8_t *p) noexcept
-    uint64_t record_hash_finish(uint64_t h) noexcept
+from engine._record cimport (
+    RECORD_DELETE, RECORD_FRAGMENT, RECORD_HEAD_BYTES, RECORD_INSERT, RECORD_KIND_AT, RECORD_LENGTH_AT, record_hash_finish,
+    record_u32,
+)
 
 
 cdef inline uint64_t content_hash(uint64_t h, const uint8_t *p, uint64_t n) noexcept nogil:

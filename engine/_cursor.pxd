@@ -45,6 +45,7 @@ cdef class Cursor:
     cdef dict open                         # transactions that are open at `get`
     cdef readonly Unsettled unsettled
 
+    cdef bint has_had_all(self) except -1
     cdef StoreBatch take(self, uint64_t max_rows, uint64_t max_bytes, bint only_full, bint patience_over)
     cdef StoreBatch _hand_out(self, uint64_t start)
     cdef int _pass_over(self, uint64_t start) except -1

@@ -93,7 +93,11 @@ cdef class Cursor:
     @property
     def drained(self):
         """Everything that the last next_batch could see has been handed out."""
-        return self.reader.get == self.seen_put
+        return self.has_had_all()
+
+    cdef bint has_had_all(self) except -1:
+        self.reader.check()
+        return ring_get_load_relaxed(self.reader.slot) == self.seen_put
 
     def next_batch(self, uint64_t max_rows, uint64_t max_bytes, *, bint only_full=False, bint patience_over=False):
         """Hand out what comes next, or None: nothing yet.

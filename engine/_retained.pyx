@@ -4,25 +4,16 @@ from typing import NamedTuple
 
 from engine.errors import RingError
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 from engine._ring cimport (
     RING_NEVER, RING_PLACES, RING_READER_ACTIVE, RING_READERS, Reader, Ring, ring_ack_load_acquire, ring_floor_load_acquire,
     ring_floor_lower, ring_floor_raise, ring_mark_place, ring_note_write, ring_place_reader, ring_put_load_acquire,
     ring_reader_note_write, ring_slot_t, ring_slowest_ack, ring_slowest_ack_after_fence, ring_state_load_acquire, ring_t,
     ring_tail_load_acquire, ring_tail_raise, ring_wake,
 )
-
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-        RECORD_KIND_AT
-        RECORD_BEGIN
-        RECORD_COMMIT
-        RECORD_DDL
-        RECORD_HEARTBEAT
-    uint32_t record_u32(const uint8_t *p) noexcept
+from engine._record cimport (
+    RECORD_BEGIN, RECORD_COMMIT, RECORD_DDL, RECORD_HEAD_BYTES, RECORD_HEARTBEAT, RECORD_KIND_AT, RECORD_LENGTH_AT, record_u32,
+)
 
 
 class ReaderState(NamedTuple):

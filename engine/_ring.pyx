@@ -16,15 +16,12 @@ from engine.store_error import put_refused
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy
 from engine._mapping cimport Mapping, create_file, open_file, unlink_file
+from engine._record cimport RECORD_HEAD_BYTES, RECORD_LENGTH_AT, record_u32
 
 cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-    uint32_t record_u32(const uint8_t *p) noexcept
     const char *BINLOG_ENGINE_PROFILE
 
 

@@ -14,33 +14,12 @@ cimport cython
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
+from engine._record cimport (
+    RECORD_BEGIN, RECORD_COMMIT, RECORD_DELETE, RECORD_EVENT_AT, RECORD_FILE_AT, RECORD_FLAGS_AT, RECORD_FRAGMENT,
+    RECORD_HEAD_BYTES, RECORD_HEARTBEAT, RECORD_KIND_AT, RECORD_LENGTH_AT, RECORD_ROW_AT, RECORD_SCHEMA,
+    RECORD_SOURCE_AT, RECORD_START_AT, RECORD_TABLE_AT, RECORD_TIME_AT, RECORD_TORN, record_u16, record_u32, record_u64,
+)
 
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-        RECORD_KIND_AT
-        RECORD_SOURCE_AT
-        RECORD_TABLE_AT
-        RECORD_TIME_AT
-        RECORD_FILE_AT
-        RECORD_START_AT
-        RECORD_EVENT_AT
-        RECORD_ROW_AT
-        RECORD_INSERT
-        RECORD_DELETE
-        RECORD_BEGIN
-        RECORD_COMMIT
-        RECORD_DDL
-        RECORD_SCHEMA
-        RECORD_HEARTBEAT
-        RECORD_FRAGMENT
-        RECORD_FLAGS_AT
-        RECORD_TORN
-    uint16_t record_u16(const uint8_t *p) noexcept
-    uint32_t record_u32(const uint8_t *p) noexcept
-    uint64_t record_u64(const uint8_t *p) noexcept
 
 cdef extern from *:
     void __builtin_prefetch(const void *p) noexcept nogil

@@ -9,7 +9,10 @@ import msgpack
 from engine.wire import Ack, Acked, BatchHead, packed_keys
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcpy
+
+from engine._packed cimport take, take_number
+from engine._record cimport record_set_u32
 
 cdef enum:
     PREFIX_BYTES = 4
@@ -49,12 +52,6 @@ cdef inline uint8_t *_put_bool(uint8_t *p, bint value) noexcept:
     return p + 1
 
 
-cdef void _put_prefix(uint8_t *p, uint32_t n) noexcept:
-    cdef int i
-    for i in range(PREFIX_BYTES):
-        p[i] = <uint8_t>(n >> 8 * (PREFIX_BYTES - 1 - i))
-
-
 cpdef bytes pack_head(StoreBatch batch, int partition):
     """The beginning of a batch's frame; its records come right after it."""
     cdef uint8_t[ROOM_BYTES] room
@@ -72,7 +69,7 @@ cpdef bytes pack_head(StoreBatch batch, int partition):
     p = _put(p, _HEAD[6])
     before = p - room
     p = _put_bool(_put(p, _HEAD[7]), batch.torn)
-    _put_prefix(room, <uint32_t>(p - room - PREFIX_BYTES + len(transactions) + batch.bytes))
+    record_set_u32(room, <uint32_t>(p - room - PREFIX_BYTES + len(transactions) + batch.bytes))
     return (<char *>room)[:before] + transactions + (<char *>room)[before:p - room]
 
 
@@ -80,21 +77,13 @@ cpdef bytes pack_acked(uint64_t batch, bint again):
     cdef uint8_t[ROOM_BYTES] room
     cdef uint8_t *p = _put_number(_put(room + PREFIX_BYTES, _ACKED[0]), batch)
     p = _put_bool(_put(p, _ACKED[1]), again)
-    _put_prefix(room, <uint32_t>(p - room - PREFIX_BYTES))
+    record_set_u32(room, <uint32_t>(p - room - PREFIX_BYTES))
     return (<char *>room)[:p - room]
 
 
 cpdef uint64_t acked_batch(bytes payload):
     """The batch that an `ack` names; 0: this is another message, or not packed as usual."""
-    cdef const uint8_t *p = <const uint8_t *><const char *>payload + len(_ACK)
-    cdef Py_ssize_t i, n = len(payload) - len(_ACK)
-    cdef uint64_t number = 0
-    if n < 1 or memcmp(<const char *>payload, <const char *>_ACK, len(_ACK)):
-        return 0
-    if n == 1:
-        return p[0] if p[0] < 0x80 else 0
-    if p[0] not in (0xCC, 0xCD, 0xCE, 0xCF) or n != 1 + (1 << (p[0] - 0xCC)):
-        return 0
-    for i in range(1, n):
-        number = number << 8 | p[i]
-    return number
+    cdef const uint8_t *p = <const uint8_t *><const char *>payload
+    cdef const uint8_t *end = p + len(payload)
+    cdef uint64_t number
+    return number if take(&p, end, _ACK) and take_number(&p, end, &number) and p == end else 0

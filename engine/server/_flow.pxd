@@ -29,7 +29,7 @@ cdef class Watch:
     cdef bint arming
 
     cdef int ask(self) except -1
-    cdef int _serve(self) except -1
+    cpdef int serve(self) except -1
 
 
 cdef class Flow:

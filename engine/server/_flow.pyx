@@ -12,9 +12,10 @@ from engine.wire import INTERNAL, PROTOCOL_FAULT, Schemas, Sources, parse_client
 
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
+from posix.unistd cimport read
 
 from engine._cursor cimport Cursor, StoreBatch
-from engine._ring cimport Ring, ring_bell_when, ring_get_load_relaxed, ring_put_load_acquire
+from engine._ring cimport Ring, ring_bell_when, ring_put_load_acquire
 from engine.server._answers cimport acked_batch, pack_acked, pack_head
 from engine.server._inbox cimport NOTHING_YET, Inbox
 from engine.server._loop cimport Loop
@@ -24,9 +25,6 @@ MOST_ANSWERS = 1000  # frames not taken by the peer, beyond which nothing more i
 MESSAGES_PER_TURN = 16  # then other sessions have their turn: a consumer that reads is not to wait for one that only asks
 PATIENCE_S = 5.0  # for the rest of a transaction: then its source is taken for dead, and the others must go on
 LISTENING = ("greeting", "waiting", "open")  # states in which what comes in counts
-
-cdef extern from "<unistd.h>" nogil:
-    ssize_t read(int fd, void *bytes, size_t n)
 
 cdef enum:
     BATCHES_PER_TURN = 8
@@ -74,11 +72,8 @@ cdef class Watch:
     def remove(self, list stores):
         self.stores = [store for store in self.stores if store not in stores]
 
-    def serve(self):
+    cpdef int serve(self) except -1:
         """Sessions for which there is something new send it."""
-        self._serve()
-
-    cdef int _serve(self) except -1:
         cdef Store store
         cdef uint64_t put
         for store in self.stores:
@@ -103,7 +98,7 @@ cdef class Watch:
         cdef Store store
         cdef bint more = False
         self.arming = True  # who waits again is seen to below
-        self._serve()
+        self.serve()
         self.arming = False
         for store in self.stores:
             if store.waiting:
@@ -290,7 +285,7 @@ cdef class Flow:
                 if not self._send_next():
                     self._wait_for_more()
                     return 0
-                if len(self._lanes) == 1 and _is_drained(self._lanes[0]):  # a look would find nothing
+                if len(self._lanes) == 1 and (<Lane>self._lanes[0]).cursor.has_had_all():  # a look would find nothing
                     if self._may_send():
                         self._wait_for_more()
                     return 0
@@ -430,11 +425,6 @@ cdef class Flow:
         elif self.state != "closed":
             self._pump()
             self._work_through()
-
-
-cdef bint _is_drained(Lane lane) except -1:
-    lane.cursor.reader.check()
-    return ring_get_load_relaxed(lane.cursor.reader.slot) == lane.cursor.seen_put
 
 
 cdef double _fill_s(settings) except? -1:

@@ -12,6 +12,8 @@ from libc.errno cimport EAGAIN, EINTR, errno
 from libc.stdint cimport uint8_t
 from libc.string cimport memmove
 
+from engine._record cimport record_u32
+
 cdef extern from "<sys/socket.h>" nogil:
     ssize_t recv(int fd, void *into, size_t n, int flags)
 
@@ -68,7 +70,7 @@ cdef class Inbox:
         cdef const uint8_t *data = <const uint8_t *>PyByteArray_AS_STRING(self.room) + self.start
         if have < PREFIX_BYTES:
             return None
-        length = _length(data)
+        length = record_u32(data)
         if length > self.max_frame:
             raise too_large(length, self.max_frame)
         if have < PREFIX_BYTES + length:
@@ -104,10 +106,7 @@ cdef class Inbox:
             memmove(data, data + self.start, have)
             self.start, self.end = 0, have
             if have == len(self.room):
-                whole = PREFIX_BYTES + _length(<const uint8_t *>data)  # not larger than max_frame: `next` has seen it
+                whole = record_u32(<const uint8_t *>data)  # not larger than max_frame: `next` has seen it
+                whole += PREFIX_BYTES
                 self.room.extend(bytes(min(max(whole - have, self.usual), 3 * have)))
         return 0
-
-
-cdef Py_ssize_t _length(const uint8_t *prefix) noexcept:
-    return <Py_ssize_t>prefix[0] << 24 | <Py_ssize_t>prefix[1] << 16 | <Py_ssize_t>prefix[2] << 8 | prefix[3]

@@ -12,6 +12,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR
 from libc.errno cimport errno as c_errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
+from posix.unistd cimport close, read, write
+
+from engine._clock cimport monotonic_s
 
 cdef extern from "<sys/epoll.h>" nogil:
     enum:
@@ -30,24 +33,11 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_ctl(int epoll, int operation, int fd, epoll_event *event)
     int epoll_wait(int epoll, epoll_event *events, int most, int timeout_ms)
 
-cdef extern from "<time.h>" nogil:
-    enum:
-        CLOCK_MONOTONIC
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *now)
-
 cdef extern from "<sys/eventfd.h>" nogil:
     enum:
         EFD_CLOEXEC
         EFD_NONBLOCK
     int eventfd(unsigned int count, int flags)
-
-cdef extern from "<unistd.h>" nogil:
-    int close(int fd)
-    ssize_t read(int fd, void *bytes, size_t n)
-    ssize_t write(int fd, const void *bytes, size_t n)
 
 cdef enum:
     EVENTS_A_TURN = 128
@@ -109,9 +99,7 @@ cdef class Loop:
 
     cpdef double time(self):
         """Seconds, CLOCK_MONOTONIC, as time.monotonic() has it."""
-        cdef timespec now
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        return now.tv_sec + now.tv_nsec * 1e-9
+        return monotonic_s()
 
     # ---- what to call
 

@@ -1,9 +1,6 @@
 """Table of contents of the outbox."""
 
-cdef extern from "<sys/uio.h>" nogil:
-    struct iovec:
-        void *iov_base
-        size_t iov_len
+from posix.uio cimport iovec
 
 
 cdef class Frame:

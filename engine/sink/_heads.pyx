@@ -13,30 +13,11 @@ from engine.errors import InternalError
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from engine._ring cimport Reader, ring_ack_load_acquire, ring_put_load_acquire, ring_t
-
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-        RECORD_KIND_AT
-        RECORD_FLAGS_AT
-        RECORD_TABLE_AT
-        RECORD_TIME_AT
-        RECORD_HASH_AT
-        RECORD_INSERT
-        RECORD_DELETE
-        RECORD_BEGIN
-        RECORD_DDL
-        RECORD_SCHEMA
-        RECORD_FRAGMENT
-        RECORD_STATEMENT
-        RECORD_HISTORY
-    uint64_t RECORD_FNV_BASIS
-    uint32_t record_u32(const uint8_t *p) noexcept
-    uint64_t record_u64(const uint8_t *p) noexcept
-    uint64_t record_hash_add(uint64_t h, const uint8_t *p, uint64_t n) noexcept
-    uint64_t record_hash_finish(uint64_t h) noexcept
+from engine._record cimport (
+    RECORD_BEGIN, RECORD_DDL, RECORD_DELETE, RECORD_FLAGS_AT, RECORD_FNV_BASIS, RECORD_FRAGMENT, RECORD_HASH_AT,
+    RECORD_HEAD_BYTES, RECORD_HISTORY, RECORD_INSERT, RECORD_KIND_AT, RECORD_LENGTH_AT, RECORD_SCHEMA, RECORD_STATEMENT,
+    RECORD_TABLE_AT, RECORD_TIME_AT, record_hash_add, record_hash_finish, record_u32, record_u64,
+)
 
 
 cdef enum:

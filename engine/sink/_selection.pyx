@@ -15,15 +15,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t
 from libc.stdlib cimport calloc, free
 from engine.sink._heads cimport Heads
+from engine._record cimport RECORD_BEGIN, RECORD_COMMIT, RECORD_DELETE, RECORD_FRAGMENT, RECORD_HISTORY
 
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_DELETE
-        RECORD_BEGIN
-        RECORD_COMMIT
-        RECORD_FRAGMENT
-        RECORD_HISTORY
 
 cdef enum:  # what a record is that concerns all lanes, as bits
     GOES_EVERYWHERE = 1

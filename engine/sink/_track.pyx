@@ -21,30 +21,12 @@ from engine._ring cimport (
     RING_NOTE_BYTES, Ring, ring_append, ring_claim, ring_has_room, ring_note_write, ring_put_load_acquire, ring_refresh_limit,
     ring_room, ring_t,
 )
+from engine._record cimport (
+    RECORD_BEGIN, RECORD_COMMIT, RECORD_DELETE, RECORD_FILE_AT, RECORD_FLAGS_AT, RECORD_FRAGMENT, RECORD_FRAGMENT_BYTES,
+    RECORD_HASH_AT, RECORD_HEAD_BYTES, RECORD_KEY_CHANGED, RECORD_KIND_AT, RECORD_LENGTH_AT, RECORD_SOURCE_AT, RECORD_SPLIT,
+    RECORD_TIME_AT, RECORD_UPDATE, record_set_u16, record_set_u32, record_set_u64, record_u64,
+)
 
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_LENGTH_AT
-        RECORD_KIND_AT
-        RECORD_FLAGS_AT
-        RECORD_SOURCE_AT
-        RECORD_TIME_AT
-        RECORD_FILE_AT
-        RECORD_HASH_AT
-        RECORD_FRAGMENT_BYTES
-        RECORD_UPDATE
-        RECORD_DELETE
-        RECORD_BEGIN
-        RECORD_COMMIT
-        RECORD_FRAGMENT
-        RECORD_KEY_CHANGED
-        RECORD_SPLIT
-    uint64_t record_u64(const uint8_t *p) noexcept
-    void record_set_u16(uint8_t *p, int v) noexcept
-    void record_set_u32(uint8_t *p, uint32_t v) noexcept
-    void record_set_u64(uint8_t *p, uint64_t v) noexcept
 
 cdef enum:
     FRAGMENT_FRAME = 21  # 0x93 and three times 0xce u32; 0xc6 u32: what surrounds a chunk

@@ -2,12 +2,10 @@
 
 from libc.stdint cimport uint8_t, uint16_t, uint64_t
 
-from engine.sink._heads cimport Heads
+from engine._record cimport RECORD_HEAD_BYTES
 from engine._ring cimport Reader
+from engine.sink._heads cimport Heads
 from engine.sink._selection cimport Selector, Targets
-
-cdef enum:
-    HEAD_BYTES = 61  # RECORD_HEAD_BYTES
 
 
 cdef class Front:
@@ -19,7 +17,7 @@ cdef class Front:
     cdef readonly uint64_t time_us
     cdef readonly bytes begin
     cdef public list cuts
-    cdef uint8_t[HEAD_BYTES] boundary_head
+    cdef uint8_t[RECORD_HEAD_BYTES] boundary_head
     cdef bint has_boundary
     cdef bint noted                   # the reader's note holds a begin
 

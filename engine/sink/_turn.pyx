@@ -17,16 +17,8 @@ from engine.sink._heads cimport Heads
 from engine._ring cimport Reader, Ring, ring_get_load_relaxed, ring_has_room, ring_put_load_acquire
 from engine.sink._selection cimport Selector, Targets, spread_out
 from engine.sink._track cimport Track, copy, write_note
+from engine._record cimport RECORD_BEGIN, RECORD_COMMIT, RECORD_DDL, RECORD_HEAD_BYTES, RECORD_HEARTBEAT, RECORD_KEY_CHANGED
 
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_HEAD_BYTES
-        RECORD_BEGIN
-        RECORD_COMMIT
-        RECORD_DDL
-        RECORD_HEARTBEAT
-        RECORD_KEY_CHANGED
 
 VIEW_BYTES = 4 << 20  # of records looked at in one turn
 VIEW_RECORDS = 65536

@@ -3,6 +3,7 @@
 from libc.stddef cimport size_t
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from engine._record cimport RECORD_DDL, RECORD_STATEMENT
 from engine._ring cimport Ring, ring_t
 from engine.source._rows cimport row_key_t
 from engine.source._versions cimport TableVersion, Versions, table_t
@@ -144,12 +145,6 @@ cdef extern from "_output.h" nogil:
 
 cdef extern from "_pages.h" nogil:
     void *pages_resize(void *pages, size_t from_bytes, size_t to_bytes) noexcept
-
-
-cdef extern from "_record.h" nogil:
-    enum:
-        RECORD_DDL
-        RECORD_STATEMENT
 
 
 cdef extern from "_apply.h" nogil:
